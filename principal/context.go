@@ -1,0 +1,109 @@
+package principal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+type contextKey struct{}
+
+// callState is what a guard stores for one call. Its presence alone says that a
+// guard has seen the call.
+type callState struct {
+	principal *Principal // nil: verified anonymous
+	requestID string
+	narrowed  bool
+	scopes    []string // ascending; what calls made with this context pass on, if narrowed
+}
+
+// callContext is a context with the state of a call. It is one allocation on
+// the way of every call, where context.WithValue would be two.
+type callContext struct {
+	context.Context //nolint:containedctx // it is a context
+
+	state callState
+}
+
+// Value implements [context.Context].
+func (c *callContext) Value(key any) any {
+	if key == (contextKey{}) {
+		return &c.state
+	}
+	return c.Context.Value(key)
+}
+
+// Format keeps every verb of fmt from printing the header.
+func (*callContext) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "principal.callContext") }
+
+func stateFrom(ctx context.Context) *callState {
+	s, _ := ctx.Value(contextKey{}).(*callState)
+	return s
+}
+
+func withState(ctx context.Context, s callState) context.Context {
+	return &callContext{Context: ctx, state: s}
+}
+
+// FromContext returns the verified principal of the call that ctx belongs to.
+// There is none if the call was anonymous or no guard has seen it.
+func FromContext(ctx context.Context) (*Principal, bool) {
+	s := stateFrom(ctx)
+	if s == nil || s.principal == nil {
+		return nil, false
+	}
+	return s.principal, true
+}
+
+// RequestID returns the id that the edge gave the external request, or "". It
+// correlates records; it proves nothing.
+func RequestID(ctx context.Context) string {
+	if s := stateFrom(ctx); s != nil {
+		return s.requestID
+	}
+	return ""
+}
+
+// Narrow returns a context whose calls pass on exactly these scopes, and no
+// roles. The scopes must be among those that a call with ctx would pass on; none
+// at all is allowed. Handlers still see the principal as it came. A relayed
+// principal cannot be narrowed: it is forwarded as it is.
+func Narrow(ctx context.Context, scopes ...string) (context.Context, error) {
+	s := stateFrom(ctx)
+	if s == nil || s.principal == nil {
+		return nil, ErrNoPrincipal
+	}
+	if s.principal.Relay() {
+		return nil, errors.New("principal: a relayed principal cannot be narrowed: use a linked route, or exchange it at the edge")
+	}
+	set := slices.Clone(scopes)
+	slices.Sort(set)
+	set = slices.Compact(set)
+	have := s.principal.scopes
+	if s.narrowed {
+		have = s.scopes
+	}
+	if !isSubset(set, have) {
+		return nil, fmt.Errorf("principal: narrowing to %q: the call has only %q", set, have)
+	}
+	next := *s
+	next.narrowed, next.scopes = true, set
+	return withState(ctx, next), nil
+}
+
+// ErrNoPrincipal is returned for calls made with a context that no guard has
+// seen, such as context.Background: nothing is sent. Work that outlives its call
+// has to take its rights from somewhere on purpose.
+var ErrNoPrincipal = errors.New("principal: no principal in the context: pass on the context of the handler, or act as the service with AsService")
+
+// errNotEnrolled is the answer to AsService for now.
+var errNotEnrolled = errors.New("principal: this service cannot act for itself: it has not enrolled with the edge")
+
+// AsService returns a context whose calls are made in the service's own name. A
+// service must have enrolled with the edge, which is not possible yet, so it
+// always returns an error: a silent service identity would be a confused deputy.
+func AsService(context.Context) (context.Context, error) {
+	return nil, errNotEnrolled
+}

@@ -1,0 +1,254 @@
+package principal
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Guard is the one place where a verifier and rules meet: it decides each call.
+// Interceptors of all transports stand on one. It is safe for concurrent use.
+type Guard struct {
+	verifier  *Verifier
+	rules     *Rules
+	observers []Observer
+	observe   map[string]bool // services and methods that are observed only
+}
+
+// GuardOption changes a [Guard].
+type GuardOption interface{ applyGuard(*Guard) error }
+
+type guardOption func(*Guard) error
+
+func (f guardOption) applyGuard(g *Guard) error { return f(g) }
+
+// NewGuard returns a guard. It fails if a rule is wrong or asks for something
+// that the verifier cannot decide.
+func NewGuard(v *Verifier, rules *Rules, opts ...GuardOption) (*Guard, error) {
+	if v == nil || rules == nil {
+		return nil, errors.New("principal: a guard needs a verifier and rules")
+	}
+	problems := slices.Clone(rules.problems)
+	for _, list := range []map[string]*rule{rules.methods, rules.services} {
+		for name, r := range list {
+			if need := r.needs(v); need != "" {
+				problems = append(problems, fmt.Errorf("principal: rule of %s: %s", name, need))
+			}
+		}
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	g := &Guard{verifier: v, rules: rules}
+	for _, opt := range opts {
+		if err := opt.applyGuard(g); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// WithObserver adds an observer of decisions.
+func WithObserver(o Observer) GuardOption {
+	return guardOption(func(g *Guard) error {
+		if o == nil {
+			return errors.New("principal: the observer is nil")
+		}
+		g.observers = append(g.observers, o)
+		return nil
+	})
+}
+
+// ObserveOnly lets calls of these RPC services ("shop.orders.v1.OrderService")
+// or methods ("/service/method", a ServeMux pattern) through even if they would
+// be refused, and reports them as [WouldRefuse]: for putting rules on a live
+// system. A handler never sees a principal that did not verify.
+func ObserveOnly(servicesOrMethods ...string) GuardOption {
+	return guardOption(func(g *Guard) error {
+		if g.observe == nil {
+			g.observe = make(map[string]bool)
+		}
+		for _, name := range servicesOrMethods {
+			if name == "" {
+				return errors.New("principal: ObserveOnly: a name is empty")
+			}
+			g.observe[name] = true
+		}
+		return nil
+	})
+}
+
+// Call is one inbound call as its transport saw it.
+type Call struct {
+	// Procedure is "/service/method", or the ServeMux pattern that matched.
+	Procedure string
+	// Values are all values of the header HeaderName.
+	Values []string
+	// Text says that the values are base64 text; else they are decoded bytes.
+	Text bool
+	// TLS is the connection's state; nil for cleartext.
+	TLS *tls.ConnectionState
+	// RequestID and TraceID correlate records. They come from the caller.
+	RequestID, TraceID string
+}
+
+// Admission is a call that was let in.
+type Admission struct {
+	// Context carries the principal, or that there is none.
+	Context context.Context //nolint:containedctx // it is the result, not stored
+	// Principal is nil for an anonymous call.
+	Principal *Principal
+	// StreamEnd is when a stream of this call must end; the zero time for an
+	// anonymous call.
+	StreamEnd time.Time
+}
+
+// Admit decides a call. Whatever principal ctx carried before is replaced, also
+// for anonymous calls: in-process transports share contexts, and a context must
+// never speak for another call. The error is a [*Denial].
+func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err error) {
+	if stateFrom(ctx) != nil { // nor may what the guard calls out to speak for it
+		ctx = context.WithValue(ctx, contextKey{}, nil)
+	}
+	event := Event{
+		Service:   g.verifier.audience,
+		Procedure: clip(call.Procedure),
+		RequestID: correlationID(call.RequestID),
+		TraceID:   correlationID(call.TraceID),
+	}
+	d := g.guarded(ctx, call, &event)
+	event.Decision = Allowed
+	if d != nil {
+		event.Reason = d.reason
+		event.Decision = Refused
+		if g.observes(call.Procedure) && d.reason != ReasonInternal {
+			event.Decision = WouldRefuse
+		}
+		event.Detail = d.detail
+	}
+	if len(g.observers) > 0 {
+		told := event // escapes, and only here
+		g.report(ctx, &told)
+	}
+	if event.Decision == Refused {
+		return Admission{}, d
+	}
+	a := Admission{Principal: event.Principal}
+	if a.Principal != nil {
+		a.StreamEnd = time.Unix(a.Principal.wire.ExpiresAt+skew, 0)
+	}
+	a.Context = withState(ctx, callState{principal: a.Principal, requestID: event.RequestID})
+	return a, nil
+}
+
+// guarded stops panics of what the guard calls out to (key sets, revocations):
+// a defect there refuses the call and leaves the process alive.
+func (g *Guard) guarded(ctx context.Context, call Call, event *Event) (d *Denial) {
+	defer func() {
+		if recover() != nil { // its value may hold anything
+			event.Principal = nil
+			d = deny(ReasonInternal)
+		}
+	}()
+	return g.decide(ctx, call, event)
+}
+
+func (g *Guard) decide(ctx context.Context, call Call, event *Event) *Denial {
+	v := g.verifier
+	in := presentation{audience: v.audienceFor(call.Procedure), peer: v.mtls.name(call.TLS)}
+	event.Service, event.Peer = in.audience, in.peer
+	r := g.rules.find(call.Procedure)
+	event.rule = r
+	if len(call.Values) == 0 {
+		if r != nil && r.anonymous {
+			return nil
+		}
+		return deny(ReasonMissing)
+	}
+	header, known, reason := v.singleHeader(call)
+	if reason != 0 {
+		return deny(reason)
+	}
+	in.header = header
+	p, d := v.verify(ctx, in)
+	if d != nil {
+		return d
+	}
+	if call.Text && !known {
+		v.decoded.put(spread(call.Values[0]), call.Values[0], p.held.header)
+	}
+	event.Principal = p
+	switch {
+	case r == nil:
+		return deny(ReasonNoRule)
+	case r.anonymous:
+		return nil
+	}
+	if reason := r.permits(p); reason != 0 {
+		return deny(reason)
+	}
+	return g.fresh(ctx, r, p)
+}
+
+// fresh checks what a rule demands beyond the principal itself.
+func (g *Guard) fresh(ctx context.Context, r *rule, p *Principal) *Denial {
+	if r.maxAge > 0 && g.verifier.revocations.Age(g.verifier.now()) > r.maxAge {
+		return deny(ReasonStale)
+	}
+	if r.online {
+		if err := g.verifier.online(ctx, p); err != nil {
+			return denyWith(ReasonOnline, err)
+		}
+	}
+	if r.singleUse && !g.verifier.uses.take(p.replayKey(), p.until, g.verifier.now().Unix()) {
+		return deny(ReasonReplayed)
+	}
+	return nil
+}
+
+// singleHeader returns the header's bytes, and whether its text is one that has
+// been verified before and need not be decoded again.
+func (v *Verifier) singleHeader(call Call) (header string, known bool, reason Reason) {
+	if len(call.Values) > 1 {
+		return "", false, ReasonMultiple
+	}
+	value := call.Values[0]
+	if !call.Text {
+		return value, false, 0
+	}
+	if len(value) <= maxHeaderText {
+		if header, known = v.decoded.get(spread(value), value); known {
+			return header, true, 0
+		}
+	}
+	if strings.IndexByte(value, ',') >= 0 { // how HTTP joins repeated headers
+		return "", false, ReasonMultiple
+	}
+	header, reason = decodeHeader(value)
+	return header, false, reason
+}
+
+func (g *Guard) observes(procedure string) bool {
+	return g.observe != nil && (g.observe[procedure] || g.observe[serviceOf(procedure)])
+}
+
+// CheckMethods returns an error that names every method in methods that has no
+// rule and would therefore always be refused. Run it at start.
+func (g *Guard) CheckMethods(methods []string) error {
+	var missing []string
+	for _, m := range methods {
+		if g.rules.find(m) == nil {
+			missing = append(missing, m)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return fmt.Errorf("principal: no access rule for %s: write option (onbehalf.principal.v1.access) beside the method, or add Rules.WithService", strings.Join(missing, ", "))
+}
