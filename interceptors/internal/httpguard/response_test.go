@@ -1,0 +1,185 @@
+package httpguard_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/interceptors/internal/guard"
+	"github.com/onbehalf-dev/onbehalf/interceptors/internal/httpguard"
+	"github.com/onbehalf-dev/onbehalf/principal"
+)
+
+// begin begins an exchange that ends in a minute.
+func begin(t *testing.T, enveloped bool) (*httptest.ResponseRecorder, *httpguard.Exchange, *http.Request) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("body"))
+	a := principal.Admission{Context: t.Context(), StreamEnd: time.Now().Add(time.Minute)}
+	e, inner := httpguard.Begin(w, r, a, enveloped)
+	return w, e, inner
+}
+
+func pass(d time.Duration) { <-time.After(d) }
+
+func TestExchangeThatNeverEnds(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
+	e, inner := httpguard.Begin(w, r, principal.Admission{Context: t.Context()}, false)
+	if reason, progress := e.End(); reason != 0 || progress != httpguard.Nothing {
+		t.Errorf("%v, %v", reason, progress)
+	}
+	if inner.Body != r.Body {
+		t.Error("the body is wrapped")
+	}
+}
+
+func TestExchangeEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, e, r := begin(t, false)
+		e.WriteHeader(http.StatusTeapot)
+		if _, err := io.WriteString(e, "before"); err != nil {
+			t.Fatal(err)
+		}
+		if err := http.NewResponseController(e).Flush(); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		synctest.Wait()
+		if n, err := io.WriteString(e, "after"); n != 0 || !errors.Is(err, guard.ErrEnded) {
+			t.Errorf("Write: %d, %v", n, err)
+		}
+		if err := http.NewResponseController(e).Flush(); !errors.Is(err, guard.ErrEnded) {
+			t.Errorf("Flush: %v", err)
+		}
+		if n, err := r.Body.Read(make([]byte, 9)); n != 0 || !errors.Is(err, guard.ErrEnded) {
+			t.Errorf("Read: %d, %v", n, err)
+		}
+		if _, _, err := http.NewResponseController(e).Hijack(); !errors.Is(err, guard.ErrEnded) {
+			t.Errorf("Hijack: %v", err)
+		}
+		e.Flush()
+		if r.Context().Err() == nil {
+			t.Error("the context goes on")
+		}
+		if reason, progress := e.End(); reason != principal.ReasonTime || progress != httpguard.Whole {
+			t.Errorf("%v, %v", reason, progress)
+		}
+		if w.Body.String() != "before" || w.Code != http.StatusTeapot {
+			t.Errorf("%d %q", w.Code, w.Body)
+		}
+	})
+}
+
+// A status that is set when it is too late leaves the answer open.
+func TestExchangeEndsBeforeAStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, e, _ := begin(t, false)
+		pass(time.Minute)
+		synctest.Wait()
+		e.WriteHeader(http.StatusOK)
+		if reason, progress := e.End(); reason != principal.ReasonTime || progress != httpguard.Nothing {
+			t.Errorf("%v, %v", reason, progress)
+		}
+	})
+}
+
+// However a handler cuts its messages into writes, and whenever the stream ends
+// between them, the client gets whole messages.
+func TestExchangeEndsBetweenMessages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for seed := range uint64(500) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			var stream []byte
+			whole := map[int]bool{0: true}
+			for range random.IntN(4) {
+				n := random.IntN(20)
+				stream = append(binary.BigEndian.AppendUint32(append(stream, byte(random.IntN(2))), uint32(n)), make([]byte, n)...)
+				whole[len(stream)] = true
+			}
+			w, e, _ := begin(t, true)
+			end := random.IntN(len(stream) + 1)
+			for rest := stream; len(rest) > 0; {
+				n := 1 + random.IntN(len(rest))
+				if len(stream)-len(rest) >= end {
+					pass(time.Minute)
+					synctest.Wait()
+				}
+				written, err := e.Write(rest[:n])
+				if (err == nil) != (written == n) {
+					t.Fatalf("seed %d: Write: %d of %d, %v", seed, written, n, err)
+				}
+				if err != nil {
+					break
+				}
+				rest = rest[n:]
+			}
+			_, progress := e.End()
+			if !whole[w.Body.Len()] || progress != httpguard.Whole && w.Body.Len() > 0 || string(stream[:w.Body.Len()]) != w.Body.String() {
+				t.Errorf("seed %d: %d bytes of %v were sent; %v", seed, w.Body.Len(), whole, progress)
+			}
+		}
+	})
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	_, hinted, _ := begin(t, false)
+	hinted.WriteHeader(http.StatusEarlyHints)
+	if _, got := hinted.End(); got != httpguard.Nothing {
+		t.Errorf("a hint: %v", got)
+	}
+	for _, c := range []struct {
+		name  string
+		write string
+		want  httpguard.Progress
+	}{
+		{"nothing", "", httpguard.Nothing},
+		{"half a prefix", "\x00\x00", httpguard.Partial},
+		{"half a message", "\x00\x00\x00\x00\x02x", httpguard.Partial},
+		{"a message", "\x00\x00\x00\x00\x02xy", httpguard.Whole},
+		{"an empty message", "\x00\x00\x00\x00\x00", httpguard.Whole},
+		{"a compressed message", "\x01\x00\x00\x00\x01x", httpguard.Whole},
+		{"a message and half a prefix", "\x00\x00\x00\x00\x01x\x00", httpguard.Partial},
+		{"the end of a Connect stream", "\x00\x00\x00\x00\x01x\x02\x00\x00\x00\x02{}", httpguard.Finished},
+		{"half of that", "\x02\x00\x00\x00\x02{", httpguard.Partial},
+		{"trailers of gRPC-Web", "\x80\x00\x00\x00\x01x", httpguard.Finished},
+		{"compressed trailers", "\x81\x00\x00\x00\x01x", httpguard.Finished},
+	} {
+		_, e, _ := begin(t, true)
+		if c.write != "" {
+			_, _ = io.WriteString(e, c.write)
+		}
+		if _, got := e.End(); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestWithoutRedirects(t *testing.T) {
+	t.Parallel()
+	given := &http.Client{Timeout: time.Second}
+	for _, client := range []*http.Client{nil, given} {
+		c := httpguard.WithoutRedirects(client)
+		if err := c.CheckRedirect(nil, nil); !errors.Is(err, http.ErrUseLastResponse) {
+			t.Error(err)
+		}
+		if client != nil && c.Timeout != client.Timeout {
+			t.Error("the settings were lost")
+		}
+	}
+	if given.CheckRedirect != nil {
+		t.Error("the client of the caller was changed")
+	}
+}
