@@ -1,0 +1,44 @@
+package oidc
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Option is an optional setting of [New].
+type Option interface {
+	apply(o *options)
+}
+
+type options struct {
+	now    func() time.Time
+	log    *slog.Logger
+	client *http.Client
+}
+
+type optionFunc func(*options)
+
+func (f optionFunc) apply(o *options) { f(o) }
+
+// WithClock sets the clock by which tokens are judged and fetches are limited;
+// background fetches are timed by the system's. The default is [time.Now]. It
+// is called from several goroutines.
+func WithClock(now func() time.Time) Option {
+	return optionFunc(func(o *options) { o.now = now })
+}
+
+// WithLogger sets where trouble with issuers is told; tokens and their claims
+// never are. The default discards it.
+func WithLogger(log *slog.Logger) Option {
+	return optionFunc(func(o *options) { o.log = log })
+}
+
+// WithHTTPClient sets whose transport and timeout are used for discovery and
+// keys, e.g. one that trusts a private CA. Its cookies are not used, and
+// redirects are never followed. The default is a transport of its own, with the
+// proxy of the environment, and 5 seconds; that is also the timeout of a client
+// that has none.
+func WithHTTPClient(client *http.Client) Option {
+	return optionFunc(func(o *options) { o.client = client })
+}

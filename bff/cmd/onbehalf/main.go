@@ -1,0 +1,65 @@
+// Command onbehalf is the edge of a platform: it verifies the credentials of
+// requests from outside and forwards them with one signed principal.
+//
+// Its logs go to the standard error, audit records to the standard output unless
+// the configuration names a file. It exits with 0 when it did what it was asked
+// to, also if that was to stop; with 1 when it could not; and with 2 when the
+// command line is wrong. Each mistake is one line on the standard error.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+type commands struct {
+	Serve   serve   `cmd:"" help:"Run the edge until it is told to stop (SIGTERM or SIGINT)."`
+	Config  config  `cmd:"" help:"Look at a configuration."`
+	Keys    keysCmd `cmd:"" help:"Look at the keys of an edge."`
+	Version version `cmd:"" help:"Print the version."`
+}
+
+// configFile is the flag that most commands have.
+type configFile struct {
+	Path string `name:"config" short:"c" help:"The configuration file; onbehalf.yaml unless another is named." default:"onbehalf.yaml" placeholder:"FILE"`
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	parser := kong.Must(new(commands),
+		kong.Name("onbehalf"),
+		kong.Description("Onbehalf is the edge of a platform: it verifies the credentials of requests from outside and forwards them with one signed principal."),
+		kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	command, err := parser.Parse(args)
+	if err != nil {
+		complain(stderr, fmt.Errorf("%w (see onbehalf --help)", err))
+		return exitUsage
+	}
+	if err := command.Run(); err != nil {
+		complain(stderr, err)
+		return exitFailed
+	}
+	return 0
+}
+
+// complain prints a line for each problem.
+func complain(w io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(w, "onbehalf: "+strings.TrimSuffix(line, "\n"))
+	}
+}

@@ -1,0 +1,48 @@
+package bff
+
+import (
+	"time"
+)
+
+const (
+	defaultPresenter = "bff"
+	defaultDataDir   = "data"
+	defaultMaxLinks  = 6
+
+	maxLife   = 5 * time.Minute
+	maxWindow = 4 * time.Minute // a principal from the cache has a minute left
+)
+
+// setDefaults fills in what is left open.
+func (c *Config) setDefaults() {
+	or(&c.Presenter, defaultPresenter)
+	or(&c.DataDir, defaultDataDir)
+	or(&c.Listen.Public, "127.0.0.1:8080")
+	or(&c.Listen.Mesh, "127.0.0.1:9443")
+	or(&c.Listen.Admin, "127.0.0.1:9444")
+	or(&c.Audit.OnFailure, RefuseRequests)
+	or(&c.Limits.HeaderBytes, 32<<10)
+	or(&c.Limits.HeaderTimeout, 10*time.Second)
+	or(&c.Limits.IdleTimeout, 2*time.Minute)
+	or(&c.Limits.Streams, 250)
+	or(&c.Limits.PrincipalLife, maxLife)
+	or(&c.Limits.MintWindow, time.Minute)
+	or(&c.Limits.Credentials, 10_000)
+	or(&c.Limits.Drain, 30*time.Second)
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		or(&r.Auth, AuthRequired)
+		if r.Auth == AuthNone {
+			continue // nothing is minted: what is written about it is a mistake
+		}
+		or(&r.Mode, ModeLinked)
+		or(&r.Mint, MintWindow)
+	}
+}
+
+func or[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,191 @@
+package bff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+
+	"github.com/onbehalf-dev/onbehalf/principal"
+
+	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/audit"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/proxy"
+)
+
+// ServeHTTP implements [http.Handler]: it finds the request's route, verifies
+// its credential as the route wants it, and forwards it with a principal or
+// answers itself. Either way it leaves one audit record.
+//
+// It panics with [http.ErrAbortHandler], and with nothing else, to break off a
+// response that cannot be completed.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.running.begin() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.running.end()
+	ctx := r.Context()
+	x := &request{Server: s, w: w, r: r}
+	defer x.finish(ctx)
+	x.serve(ctx)
+}
+
+// request is one request on its way through the edge.
+type request struct {
+	*Server
+
+	w         http.ResponseWriter
+	r         *http.Request
+	record    audit.Record
+	outcome   proxy.Outcome
+	forwarded bool
+}
+
+func (x *request) serve(ctx context.Context) {
+	r := x.r
+	x.record = audit.Record{
+		Time: x.now(), RequestID: x.ids.For(r), TraceID: principal.TraceID(r.Header["Traceparent"]),
+		Client: host(r.RemoteAddr), Method: r.Method, Host: r.Host, Path: r.URL.Path,
+		Smuggled: proxy.Smuggled(r), Issuer: x.issuer,
+	}
+	x.w.Header().Set(principal.RequestIDHeaderName, x.record.RequestID)
+
+	target, err := x.table.Match(r)
+	switch {
+	case errors.Is(err, proxy.ErrTarget):
+		x.refuse(refusal{answer: proxy.BadRequest, reason: audit.ReasonTarget})
+		return
+	case err != nil:
+		x.refuse(refusal{answer: proxy.NotFound, reason: audit.ReasonRoute})
+		return
+	}
+	route := &x.routes[target.Route]
+	x.record.Route = route.name
+	if target.Service != "" {
+		x.record.RPC = target.Service + "/" + target.Method
+	}
+	if x.refuseUnlogged && x.audit.Failing() {
+		x.refuse(refusal{answer: proxy.Unavailable, reason: audit.ReasonAudit})
+		return
+	}
+	minted, no := x.principal(ctx, route)
+	if no != nil {
+		x.refuse(*no)
+		return
+	}
+	x.forward(route, minted) //nolint:contextcheck // the request has it
+}
+
+// refusal is why and how the edge answers itself.
+type refusal struct {
+	answer     proxy.Failure
+	reason     audit.Reason
+	credential authn.Reason
+	detail     string
+}
+
+// principal returns nil for a request that goes on without one.
+func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *refusal) {
+	if route.auth == AuthNone {
+		return nil, nil
+	}
+	minted, err := x.minter.Mint(ctx, x.r.Header, route.spec)
+	refused, isRefused := errors.AsType[*authn.Error](err)
+	switch {
+	case err == nil:
+		return minted, nil
+	case errors.Is(err, authn.ErrNoCredential) && route.auth == AuthOptional:
+		return nil, nil
+	case errors.Is(err, authn.ErrNoCredential):
+		return nil, &refusal{answer: proxy.MissingCredential, reason: audit.ReasonMissing}
+	case isRefused && refused.Reason == authn.ReasonUnavailable:
+		return nil, &refusal{proxy.Unavailable, audit.ReasonUnavailable, refused.Reason, refused.Detail}
+	case isRefused:
+		return nil, &refusal{proxy.InvalidCredential, audit.ReasonCredential, refused.Reason, refused.Detail}
+	case errors.Is(err, mint.ErrSigning):
+		x.log.ErrorContext(ctx, "no principal can be signed", "error", err)
+		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonSigning}
+	case ctx.Err() != nil:
+		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonCanceled}
+	default: // the text of an authenticator that is not ours may hold anything
+		x.log.ErrorContext(ctx, "an authenticator failed", "type", fmt.Sprintf("%T", errors.Unwrap(err)))
+		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonUnavailable}
+	}
+}
+
+func (x *request) forward(route *route, minted *mint.Minted) {
+	call := proxy.Call{RequestID: x.record.RequestID}
+	if minted != nil {
+		call.Principal, call.Until = minted.Header, minted.Until
+		x.record.Principal, x.record.CredentialIssuer = minted.Principal, minted.Issuer
+	}
+	if limit := x.limits.BodyBytes; limit > 0 {
+		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, int64(limit))
+	}
+	x.forwarded = true
+	route.handler.Forward(x.w, x.r, call, &x.outcome)
+}
+
+func (x *request) refuse(why refusal) {
+	x.record.Decision, x.record.Reason, x.record.Detail = audit.Refused, why.reason, why.detail
+	if why.credential != 0 {
+		x.record.CredentialReason = why.credential.String()
+	}
+	w := &statusWriter{ResponseWriter: x.w}
+	proxy.WriteError(w, x.r, why.answer)
+	x.record.Status = w.status
+}
+
+// finish writes the record. A panic is a defect, or how package proxy breaks
+// off a response.
+func (x *request) finish(ctx context.Context) {
+	cause := recover()
+	if x.forwarded {
+		x.recordOutcome()
+	}
+	if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does
+		x.record.Reason = audit.ReasonInternal
+		if !x.forwarded {
+			x.record.Decision = audit.Refused
+		}
+		x.log.ErrorContext(ctx, "a request panicked", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+	}
+	x.record.Duration = x.now().Sub(x.record.Time)
+	x.audit.Write(ctx, &x.record)
+	if cause != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (x *request) recordOutcome() {
+	rec, out := &x.record, &x.outcome
+	rec.Decision, rec.Status, rec.Smuggled, rec.UpstreamReason = audit.Allowed, out.Status, out.Smuggled, out.Reason
+	switch {
+	case out.Ended:
+		rec.Reason = audit.ReasonEnded
+	case out.Canceled:
+		rec.Reason = audit.ReasonCanceled
+	}
+}
+
+// statusWriter remembers the status.
+type statusWriter struct {
+	http.ResponseWriter
+
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func host(address string) string {
+	if h, _, err := net.SplitHostPort(address); err == nil {
+		return h
+	}
+	return address
+}

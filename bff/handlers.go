@@ -1,0 +1,41 @@
+package bff
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/keys"
+)
+
+// meshHandler serves services.
+func (s *Server) meshHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+keys.Path, s.authority)
+	return mux
+}
+
+// adminHandler serves whoever runs the edge.
+func (s *Server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, "ok\n")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		switch {
+		case !s.ready.Load():
+			answer(w, http.StatusServiceUnavailable, "not ready\n")
+		case s.refuseUnlogged && s.audit.Failing():
+			answer(w, http.StatusServiceUnavailable, "audit records cannot be written\n")
+		default:
+			answer(w, http.StatusOK, "ready\n")
+		}
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // the client may have gone
+}

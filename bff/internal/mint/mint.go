@@ -1,0 +1,239 @@
+// Package mint turns credentials into signed principals.
+//
+// A [Minter] remembers, for a short window, what was found out about a
+// credential and what was signed for it, so that most requests cost neither a
+// verification nor a signature. Credentials are remembered by their SHA-256, never
+// as such. What can end in between (the credential, the principal) is compared
+// with the clock on every request.
+//
+// A window is also how long a credential is still good after its issuer has
+// taken it back.
+package mint
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"google.golang.org/protobuf/proto"
+
+	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
+	"github.com/onbehalf-dev/onbehalf/principal"
+
+	"github.com/onbehalf-dev/onbehalf/bff/authn"
+)
+
+const (
+	// verifyTimeout bounds a verification that waits for keys. It serves all who
+	// wait for it, so it does not end with the request that began it.
+	verifyTimeout = 10 * time.Second
+	// spare is how long a principal from the cache is valid at least: services
+	// pass it on, and their clocks may be ahead.
+	spare = 60 * time.Second
+)
+
+// ErrSigning says that no principal could be signed. The request must not go on
+// without one.
+var ErrSigning = errors.New("mint: signing failed")
+
+// ErrVerifying says that an authenticator could not be asked.
+var ErrVerifying = errors.New("mint: the credential could not be verified")
+
+// Spec says what a route's principals are like. It is comparable: routes with
+// the same one share them.
+type Spec struct {
+	// Audience is a trust domain or, in linked mode, a service name.
+	Audience string
+	// Linked says which.
+	Linked bool
+	// MaxLinks is how many links may follow, in linked mode.
+	MaxLinks uint32
+	// PerRequest asks for a principal of its own for each request, with a
+	// transaction id.
+	PerRequest bool
+}
+
+// Minted is a principal that was signed. It is shared and must not be modified.
+type Minted struct {
+	// Header is the value of x-principal-bin, as text.
+	Header string
+	// Principal is what was signed, but for what the signer adds: the issuer and
+	// the commitment.
+	Principal *principalv1.Principal
+	// Issuer is who issued the credential, if that is known.
+	Issuer string
+	// Until is when the credential ends.
+	Until time.Time
+}
+
+// Signer signs principals. [principal.Signer] is one.
+type Signer interface {
+	Sign(p *principalv1.Principal) (header string, err error)
+}
+
+// Settings are those of a [Minter]. All are required.
+type Settings struct {
+	Authenticator authn.Authenticator
+	Signer        Signer
+	// Presenter is the service name of the edge, which linked principals carry.
+	Presenter string
+	// Life is how long a principal is valid at most, in whole seconds.
+	Life time.Duration
+	// Window is how long results are remembered.
+	Window time.Duration
+	// Entries is how many credentials are remembered.
+	Entries int
+	Now     func() time.Time
+}
+
+// Minter mints for one configuration of routes. It is safe for concurrent use.
+type Minter struct {
+	Settings
+
+	credentialHeaders []string
+	known             *recent[*session]
+	flights           singleflight.Group
+}
+
+// New returns a minter.
+func New(s Settings) *Minter {
+	return &Minter{Settings: s, credentialHeaders: s.Authenticator.CredentialHeaders(), known: newRecent[*session](s.Entries)}
+}
+
+// Mint returns a principal for the credential in h. Its error is
+// [authn.ErrNoCredential] or an [*authn.Error] as the authenticator returned it;
+// an error of the latter type for a credential with no time left; or wraps
+// [ErrSigning] or [ErrVerifying].
+func (m *Minter) Mint(ctx context.Context, h http.Header, spec Spec) (*Minted, error) {
+	s, err := m.session(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	now := m.Now()
+	if spec.PerRequest {
+		return m.sign(s.result, spec, now)
+	}
+	return s.minted(spec, now, m)
+}
+
+// session returns what is known of the credential in h. Requests with the same
+// one wait for one verification.
+func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
+	credential := m.credential(h)
+	if len(credential) == 0 {
+		return m.verify(ctx, h) // most authenticators then say that there is none
+	}
+	key := hash(m.credentialHeaders, credential)
+	if s, ok := m.known.get(key); ok && s.covers(m.Now()) {
+		return s, nil
+	}
+	flight := m.flights.DoChan(string(key[:]), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTimeout)
+		defer cancel()
+		s, err := m.verify(ctx, credential)
+		if err == nil && s.covers(s.from) {
+			m.known.put(key, s)
+		}
+		return s, err
+	})
+	select {
+	case r := <-flight:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*session), nil //nolint:errcheck // what the flight returns
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrVerifying, ctx.Err())
+	}
+}
+
+// credential returns the part of h that may hold credentials. No other part is
+// shown to an authenticator, so the result depends on nothing else.
+func (m *Minter) credential(h http.Header) http.Header {
+	var part http.Header
+	for _, name := range m.credentialHeaders {
+		if values := h[name]; len(values) > 0 {
+			if part == nil {
+				part = make(http.Header, 1)
+			}
+			part[name] = values
+		}
+	}
+	return part
+}
+
+// hash names a credential. Counts and lengths go first, so that two never look
+// the same.
+func hash(names []string, credential http.Header) [sha256.Size]byte {
+	buf := make([]byte, 0, 2048)
+	for _, name := range names {
+		values := credential[name]
+		buf = binary.AppendUvarint(buf, uint64(len(values)))
+		for _, value := range values {
+			buf = binary.AppendUvarint(buf, uint64(len(value)))
+			buf = append(buf, value...)
+		}
+	}
+	return sha256.Sum256(buf)
+}
+
+// verify asks the authenticator. A panic in it ends one request, not the edge.
+func (m *Minter) verify(ctx context.Context, credential http.Header) (s *session, err error) {
+	defer func() {
+		if recover() != nil { // its value may hold anything
+			s, err = nil, fmt.Errorf("%w: the authenticator panicked", ErrVerifying)
+		}
+	}()
+	now := m.Now()
+	result, err := m.Authenticator.Authenticate(ctx, credential)
+	switch _, refused := errors.AsType[*authn.Error](err); {
+	case errors.Is(err, authn.ErrNoCredential), refused:
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrVerifying, err)
+	case result == nil || result.Principal == nil:
+		return nil, fmt.Errorf("%w: the authenticator returned nothing", ErrVerifying)
+	}
+	until := now.Add(m.Window)
+	if result.ExpiresAt.Before(until) {
+		until = result.ExpiresAt
+	}
+	return &session{result: result, span: span{from: now, until: until}}, nil
+}
+
+// sign mints one principal. It ends with its credential at the latest; a second
+// that the credential does not have in full is not used.
+func (m *Minter) sign(result *authn.Result, spec Spec, now time.Time) (*Minted, error) {
+	issued, end := now.Unix(), result.ExpiresAt.Unix()
+	expires := min(issued+int64(m.Life/time.Second), end)
+	if expires <= issued {
+		return nil, &authn.Error{Reason: authn.ReasonTime, Detail: "no time left"}
+	}
+	p := proto.CloneOf(result.Principal)
+	p.Id, p.Issuer, p.Commitment, p.RevocationSequence = random(), "", nil, 0
+	p.IssuedAt, p.ExpiresAt, p.StreamUntil = issued, expires, end
+	p.Audience, p.Presenter, p.MaxLinks, p.TransactionId = spec.Audience, "", 0, nil
+	if spec.Linked {
+		p.Presenter, p.MaxLinks = m.Presenter, spec.MaxLinks
+	}
+	if spec.PerRequest {
+		p.TransactionId = random()
+	}
+	header, err := m.Signer.Sign(p)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSigning, err)
+	}
+	return &Minted{Header: principal.EncodeHeader(header), Principal: p, Issuer: result.Issuer, Until: result.ExpiresAt}, nil
+}
+
+func random() []byte {
+	id := make([]byte, len(principal.ID{}))
+	rand.Read(id)
+	return id
+}

@@ -1,0 +1,65 @@
+package bff
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/bff/authn"
+)
+
+// Option is an optional setting of [New] and [Check].
+type Option interface {
+	apply(*options)
+}
+
+type options struct {
+	log            *slog.Logger
+	now            func() time.Time
+	authenticators []authn.Authenticator
+	listeners      Listeners
+}
+
+type optionFunc func(*options)
+
+func (f optionFunc) apply(o *options) { f(o) }
+
+func newOptions(opts []Option) *options {
+	o := &options{log: slog.New(slog.NewTextHandler(os.Stderr, nil)), now: time.Now}
+	for _, opt := range opts {
+		opt.apply(o)
+	}
+	return o
+}
+
+// WithLogger sets where the edge tells its operator what happens to it; audit
+// records go elsewhere. Credentials and header values never appear in it. The
+// default writes text to the standard error.
+func WithLogger(log *slog.Logger) Option {
+	return optionFunc(func(o *options) { o.log = log })
+}
+
+// WithClock sets the clock by which credentials and principals are judged. The
+// default is [time.Now].
+func WithClock(now func() time.Time) Option {
+	return optionFunc(func(o *options) { o.now = now })
+}
+
+// WithAuthenticator adds a type of credential to those of Config.Issuers. What
+// an authenticator says about the headers that it names is believed for up to
+// [Limits.MintWindow]; it is shown no others.
+func WithAuthenticator(a authn.Authenticator) Option {
+	return optionFunc(func(o *options) { o.authenticators = append(o.authenticators, a) })
+}
+
+// Listeners are connections to serve in place of addresses to listen on. A nil
+// one is opened by [Server.Run] at the configured address.
+type Listeners struct {
+	Public, Mesh, Admin net.Listener
+}
+
+// WithListeners sets what [Server.Run] serves; it closes them.
+func WithListeners(l Listeners) Option {
+	return optionFunc(func(o *options) { o.listeners = l })
+}

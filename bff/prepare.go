@@ -1,0 +1,187 @@
+package bff
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/principal"
+
+	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/certs"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/keys"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/proxy"
+)
+
+// Check reports what would keep [New] from using cfg: mistakes in it, and files
+// that it names and that cannot be read. It changes nothing; that the data
+// directory or a signing key is yet to be made is in order. As in [LoadConfig],
+// the error has a line for each problem.
+func Check(cfg *Config, opts ...Option) error {
+	o := newOptions(opts)
+	c, err := cfg.checked(o)
+	if err != nil {
+		return err
+	}
+	p, err := c.prepare(o)
+	if _, e := keys.Read(c.Issuer, c.keyPlace(), p.links...); e != nil && (c.SigningKey != "" || !errors.Is(e, fs.ErrNotExist)) {
+		err = errors.Join(err, c.keyProblem(e))
+	}
+	return err
+}
+
+// checked returns a copy with defaults.
+func (c *Config) checked(o *options) (*Config, error) {
+	own := *c
+	own.Routes = slices.Clone(c.Routes)
+	own.setDefaults()
+	problems := own.problems()
+	anonymous := func(r Route) bool { return r.Auth == AuthNone }
+	if len(own.Issuers)+len(o.authenticators) == 0 && slices.IndexFunc(own.Routes, func(r Route) bool { return !anonymous(r) }) >= 0 {
+		problems = append(problems, problem{"issuers", "missing; describe the provider of your access tokens, or write auth: none in all routes"})
+	}
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = p
+	}
+	return &own, errors.Join(errs...)
+}
+
+func (c *Config) keyPlace() keys.Place {
+	return keys.Place{File: c.SigningKey, Dir: c.DataDir}
+}
+
+func (c *Config) keyProblem(err error) error {
+	if c.SigningKey != "" {
+		return fmt.Errorf("signing_key: %w", err)
+	}
+	return fmt.Errorf("data_dir: %w", err)
+}
+
+// parts are what a configuration comes to without being put to use.
+type parts struct {
+	table          *proxy.Table
+	routes         []route
+	handlers       []*proxy.Handler
+	public, mesh   *certs.Pair
+	links          []principal.Key
+	refuseUnlogged bool
+}
+
+// route is what happens to a request.
+type route struct {
+	name    string // in records
+	auth    Auth
+	spec    mint.Spec
+	handler *proxy.Handler
+}
+
+// prepare reads the files that c names. Its error has a line for each that
+// cannot be used.
+func (c *Config) prepare(o *options) (*parts, error) {
+	credentialHeaders := authn.NewList(o.authenticators...).CredentialHeaders() // that of tokens is always removed
+	p := &parts{refuseUnlogged: c.Audit.OnFailure == RefuseRequests}
+	var errs []error
+	pair := func(path string, t TLS) *certs.Pair {
+		if t.Cert == "" {
+			return nil
+		}
+		pair, err := certs.Load(t.Cert, t.Key, o.log, o.now)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+		}
+		return pair
+	}
+	p.public, p.mesh = pair("tls", c.TLS), pair("mesh_tls", c.MeshTLS)
+
+	if c.LinkKeys != "" {
+		var err error
+		if p.links, err = keys.ReadLinks(c.LinkKeys); err != nil {
+			errs = append(errs, fmt.Errorf("link_keys: %w", err))
+		}
+	}
+	shared := make(map[destination]*proxy.Handler)
+	matches := make([]proxy.Route, len(c.Routes))
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		matches[i] = r.match()
+		h := shared[r.destination()]
+		if h == nil {
+			at := fmt.Sprintf("routes[%d]", i)
+			u, err := r.open(at, pair(at+".client_cert", TLS{Cert: r.ClientCert, Key: r.ClientKey}))
+			if err == nil {
+				h, err = proxy.New(u, proxy.Options{CredentialHeaders: credentialHeaders, Logger: o.log, Now: o.now})
+			}
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			shared[r.destination()] = h
+			p.handlers = append(p.handlers, h)
+		}
+		p.routes = append(p.routes, route{name: r.name(), auth: r.Auth, spec: r.spec(c.TrustDomain), handler: h})
+	}
+	var err error
+	if p.table, err = proxy.NewTable(matches); err != nil {
+		errs = append(errs, err)
+	}
+	return p, errors.Join(errs...)
+}
+
+// destination is all that a route says about its upstream. Routes with the same
+// one share its connections.
+type destination struct {
+	upstream, ca, serverName, cert, key string
+	webSocket                           bool
+	answerWithin                        time.Duration
+}
+
+func (r *Route) destination() destination {
+	return destination{r.Upstream, r.CA, r.ServerName, r.ClientCert, r.ClientKey, r.WebSocket, r.AnswerWithin}
+}
+
+func (r *Route) open(at string, client *certs.Pair) (proxy.Upstream, error) {
+	u, err := url.Parse(r.Upstream)
+	if err != nil {
+		return proxy.Upstream{}, fmt.Errorf("%s.upstream: %w", at, err)
+	}
+	up := proxy.Upstream{URL: u, ServerName: r.ServerName, WebSocket: r.WebSocket, AnswerWithin: r.AnswerWithin}
+	if client != nil {
+		up.ClientCertificate = client.Client
+	}
+	if r.CA != "" {
+		pem, err := os.ReadFile(r.CA)
+		if err != nil {
+			return up, fmt.Errorf("%s.ca: %w", at, err)
+		}
+		up.RootCAs = x509.NewCertPool()
+		if !up.RootCAs.AppendCertsFromPEM(pem) {
+			return up, fmt.Errorf("%s.ca: %s has no certificate in PEM", at, r.CA)
+		}
+	}
+	return up, nil
+}
+
+func (r *Route) name() string {
+	if r.Service != "" {
+		return r.Host + "/" + r.Service
+	}
+	return r.Host + r.PathPrefix
+}
+
+func (r *Route) spec(trustDomain string) mint.Spec {
+	s := mint.Spec{Audience: trustDomain, PerRequest: r.Mint == MintRequest}
+	if r.Mode == ModeLinked {
+		s.Audience, s.Linked, s.MaxLinks = r.Audience, true, defaultMaxLinks
+		if r.MaxLinks != nil {
+			s.MaxLinks = uint32(*r.MaxLinks)
+		}
+	}
+	return s
+}

@@ -1,0 +1,108 @@
+package bff
+
+import "time"
+
+// Route says which requests go where, and who may make them. Of several that
+// fit, the one with the request's host goes before one without a host, and then
+// the one with the longest path; the order of routes has no meaning. Whatever
+// the route, no header that only the platform may write comes through.
+type Route struct {
+	// Host is the host that the client asks for, without a port. Default: any.
+	Host string `yaml:"host"`
+
+	// PathPrefix takes a path and all below it: /api takes /api and /api/x, not
+	// /apis. Either it or Service is required.
+	PathPrefix string `yaml:"path_prefix"`
+
+	// Service is the full name of an RPC service, such as shop.orders.v1.Orders.
+	// It takes each of its methods, in gRPC, gRPC-Web and Connect.
+	Service string `yaml:"service"`
+
+	// Upstream is where requests go: a URL of a scheme, a host and perhaps a
+	// port. http is HTTP/1.1, h2c is HTTP/2 without TLS, https is whatever the
+	// upstream chooses; gRPC needs one of the latter two. Required.
+	Upstream string `yaml:"upstream"`
+
+	// CA is a PEM file with the authorities that may vouch for an https upstream.
+	// Default: those of the system.
+	CA string `yaml:"ca"`
+
+	// ServerName is the name that the upstream's certificate must be for.
+	// Default: the host of upstream.
+	ServerName string `yaml:"server_name"`
+
+	// ClientCert and ClientKey are PEM files with the certificate that the edge
+	// shows to the upstream, and its private key. Files that change are read anew.
+	// Default: none.
+	ClientCert string `yaml:"client_cert"`
+	ClientKey  string `yaml:"client_key"`
+
+	// WebSocket lets the upgrade to WebSocket through. No other upgrade ever is.
+	// Default: false.
+	WebSocket bool `yaml:"websocket"`
+
+	// AnswerWithin is how long the upstream may take to begin its answer, but for
+	// gRPC and streams, which bring a deadline of their own. Default: 1m.
+	AnswerWithin time.Duration `yaml:"answer_within"`
+
+	// Auth is required, optional or none. Default: required.
+	Auth Auth `yaml:"auth"`
+
+	// Mode is relay or linked. Default: linked.
+	Mode Mode `yaml:"mode"`
+
+	// Audience is the one service that a linked principal is for, by its service
+	// name, such as orders. Required in mode linked; in mode relay it is the trust
+	// domain, and not written here.
+	Audience string `yaml:"audience"`
+
+	// Mint is window or request. Default: window.
+	Mint Mint `yaml:"mint"`
+
+	// MaxLinks is how many times a linked principal may be passed on, 0 to 6.
+	// Default: 6.
+	MaxLinks *int `yaml:"max_links"`
+}
+
+// Auth says which requests a route takes.
+type Auth string
+
+// The values of Auth.
+const (
+	// AuthRequired takes requests with a valid credential, and answers 401 to
+	// others.
+	AuthRequired Auth = "required"
+	// AuthOptional also takes requests without a credential, and forwards them
+	// without a principal. An invalid credential is answered 401: a client that
+	// believes to be logged in must not become anonymous unawares.
+	AuthOptional Auth = "optional"
+	// AuthNone takes all requests, and looks at no credential. No principal is
+	// sent.
+	AuthNone Auth = "none"
+)
+
+// Mode says what services do with a principal that they pass on.
+type Mode string
+
+// The modes.
+const (
+	// ModeLinked is for one service at a time: whoever passes the principal on
+	// signs to whom. A service must have a link key to do so.
+	ModeLinked Mode = "linked"
+	// ModeRelay is for the whole trust domain: services pass the principal on as
+	// it came. Whoever gets hold of it there can use it until it ends.
+	ModeRelay Mode = "relay"
+)
+
+// Mint says for which requests a principal is made.
+type Mint string
+
+// The values of Mint.
+const (
+	// MintWindow makes one for all requests with the same credential within
+	// Limits.MintWindow; routes with the same audience share it.
+	MintWindow Mint = "window"
+	// MintRequest makes one for each request, which then also names it as a
+	// transaction. Methods with the rule single_use need it.
+	MintRequest Mint = "request"
+)
