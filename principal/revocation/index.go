@@ -1,0 +1,244 @@
+package revocation
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/principal"
+)
+
+// remembered is how long an event is kept: the longest life of a principal and
+// twice the skew that verifiers allow.
+const remembered = 6 * time.Minute
+
+// markInterval is how finely the index knows when it learned what. It bounds
+// both the marks and how often the whole index is swept.
+const markInterval = 15 * time.Second
+
+const shardCount = 64
+
+// Index is a [principal.Revocations] in memory, about 30 bytes for each event.
+// It is safe for concurrent use. Make one with [NewIndex].
+//
+// An event is forgotten after six minutes. From then on principals that were
+// issued before it are refused altogether, with [principal.ReasonFloor]: who of
+// them was revoked is not known any more. That keeps a principal out that a
+// clock far behind would let live for longer.
+type Index struct {
+	issuer     string
+	generation atomic.Uint64
+	floor      atomic.Uint64 // the highest sequence forgotten
+	heard      atomic.Pointer[time.Time]
+
+	seed   maphash.Seed
+	shards [shardCount]shard
+	keys   keys
+
+	mu       sync.Mutex // held by those who change the index
+	sequence uint64
+	marks    []mark // oldest first
+}
+
+// shard maps the hash of a target to the sequence of its revocation. The seed is
+// secret, so that nobody can choose two targets with one hash; two that have one
+// by chance are refused together.
+type shard struct {
+	mu     sync.RWMutex
+	events map[uint64]uint64
+}
+
+type keys struct {
+	mu      sync.RWMutex
+	revoked map[principal.KeyRef]struct{}
+}
+
+// mark says that sequences up to this one were known at a time.
+type mark struct {
+	at       time.Time
+	sequence uint64
+}
+
+// NewIndex returns an empty index for the feed of one issuer. Of principals of
+// other issuers it refuses all that an event names, whenever they were issued:
+// their sequences count something else.
+func NewIndex(issuer string) (*Index, error) {
+	if issuer == "" {
+		return nil, errors.New("revocation: an index needs the name of the issuer whose feed it follows")
+	}
+	x := &Index{issuer: issuer, seed: maphash.MakeSeed()}
+	x.generation.Store(1)
+	x.keys.revoked = make(map[principal.KeyRef]struct{})
+	for i := range x.shards {
+		x.shards[i].events = make(map[uint64]uint64)
+	}
+	return x, nil
+}
+
+// Apply revokes targets by the event with this sequence, learned at a time. When
+// it returns, Check refuses them. A sequence that is not above all earlier ones
+// is an error and changes nothing: a store that went back in time must not make
+// services forget.
+func (x *Index) Apply(at time.Time, sequence uint64, targets ...Target) error {
+	for _, t := range targets {
+		if t.kind == 0 {
+			return fmt.Errorf("revocation: event %d: a target is the zero value", sequence)
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if sequence <= x.sequence {
+		return fmt.Errorf("revocation: event %d came after event %d", sequence, x.sequence)
+	}
+	x.sequence = sequence
+	for _, t := range targets {
+		x.add(t, sequence)
+	}
+	x.mark(at)
+	x.forget(at)
+	x.generation.Add(1) // last: a header must not be marked as checked before the event can be seen
+	x.heard.Store(&at)
+	return nil
+}
+
+// Heard says that at this time nothing was missing up to the sequence, which a
+// heartbeat of the feed carries. It is an error if something is.
+func (x *Index) Heard(at time.Time, sequence uint64) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if sequence != x.sequence {
+		return fmt.Errorf("revocation: the feed is at %d, and %d is known", sequence, x.sequence)
+	}
+	if x.forget(at) {
+		x.generation.Add(1)
+	}
+	x.heard.Store(&at)
+	return nil
+}
+
+// Sequence returns that of the last event; 0 before the first.
+func (x *Index) Sequence() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.sequence
+}
+
+// Generation implements [principal.Revocations].
+func (x *Index) Generation() uint64 { return x.generation.Load() }
+
+// Age implements [principal.Revocations]. It is the longest duration there is
+// until the index has heard of the feed.
+func (x *Index) Age(now time.Time) time.Duration {
+	heard := x.heard.Load()
+	if heard == nil {
+		return math.MaxInt64
+	}
+	return max(0, now.Sub(*heard))
+}
+
+// Check implements [principal.Revocations].
+func (x *Index) Check(p *principal.Principal) principal.Reason {
+	issuer := p.Issuer()
+	issued := uint64(0) // of another issuer: before everything
+	if issuer == x.issuer {
+		issued = p.RevocationSequence()
+	}
+	if x.signedByRevoked(p, issued) || x.has(Identity(p.Subject()), issued) || x.has(Principal(issuer, p.ID()), issued) {
+		return principal.ReasonRevoked
+	}
+	if session, ok := p.SessionID(); ok && x.has(Session(issuer, session), issued) {
+		return principal.ReasonRevoked
+	}
+	for _, d := range p.Delegations() {
+		if x.has(Grant(issuer, d.GrantID), issued) || x.has(Identity(d.Actor), issued) {
+			return principal.ReasonRevoked
+		}
+	}
+	if issuer == x.issuer && issued < x.floor.Load() {
+		return principal.ReasonFloor
+	}
+	return 0
+}
+
+func (x *Index) signedByRevoked(p *principal.Principal, issued uint64) bool {
+	signers := p.SigningKeys()
+	x.keys.mu.RLock()
+	defer x.keys.mu.RUnlock()
+	for _, ref := range signers {
+		if _, revoked := x.keys.revoked[ref]; revoked {
+			return true
+		}
+		if ref.Role == principal.RoleLink && x.has(Service(ref.Owner), issued) {
+			return true
+		}
+	}
+	return false
+}
+
+// has reports whether t was revoked, and what was issued at that sequence is
+// part of it.
+func (x *Index) has(t Target, issued uint64) bool {
+	hash := maphash.Comparable(x.seed, t)
+	s := &x.shards[hash%shardCount]
+	s.mu.RLock()
+	sequence, revoked := s.events[hash]
+	s.mu.RUnlock()
+	return revoked && (issued < sequence || !t.returns())
+}
+
+func (x *Index) add(t Target, sequence uint64) {
+	if t.kind == ofKey {
+		x.keys.mu.Lock()
+		defer x.keys.mu.Unlock()
+		x.keys.revoked[t.key] = struct{}{}
+		return
+	}
+	hash := maphash.Comparable(x.seed, t)
+	s := &x.shards[hash%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events[hash] = sequence
+}
+
+// mark notes when the last event was learned. Events of one interval share a
+// mark, whose time is that of the youngest: none is forgotten too early.
+func (x *Index) mark(at time.Time) {
+	interval := at.UnixNano() / int64(markInterval)
+	if n := len(x.marks); n > 0 && x.marks[n-1].at.UnixNano()/int64(markInterval) == interval {
+		x.marks[n-1] = mark{at: at, sequence: x.sequence}
+		return
+	}
+	x.marks = append(x.marks, mark{at: at, sequence: x.sequence})
+}
+
+// forget drops the events that are old enough, and reports whether there were
+// any. The floor rises first: at no time is an event neither known nor below it.
+func (x *Index) forget(now time.Time) bool {
+	var floor uint64
+	for len(x.marks) > 0 && now.Sub(x.marks[0].at) >= remembered {
+		floor = x.marks[0].sequence
+		x.marks = x.marks[1:]
+	}
+	if floor == 0 {
+		return false
+	}
+	x.floor.Store(floor)
+	for i := range x.shards {
+		x.shards[i].forget(floor)
+	}
+	return true
+}
+
+func (s *shard) forget(floor uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for hash, sequence := range s.events {
+		if sequence <= floor {
+			delete(s.events, hash)
+		}
+	}
+}

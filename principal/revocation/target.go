@@ -1,0 +1,55 @@
+package revocation
+
+import "github.com/onbehalf-dev/onbehalf/principal"
+
+// Target is one thing that can be revoked. Two are equal if they mean the same
+// thing. The zero value means nothing and is refused.
+type Target struct {
+	kind     targetKind
+	issuer   string // under whose name id is unique
+	id       principal.ID
+	identity principal.Identity
+	key      principal.KeyRef
+	service  string
+}
+
+type targetKind uint8
+
+const (
+	ofPrincipal targetKind = iota + 1
+	ofSession
+	ofGrant
+	ofIdentity
+	ofService
+	ofKey
+)
+
+// Principal means one principal of an issuer, with all that was passed on of it.
+func Principal(issuer string, id principal.ID) Target {
+	return Target{kind: ofPrincipal, issuer: issuer, id: id}
+}
+
+// Session means all principals of one login session.
+func Session(issuer string, id principal.ID) Target {
+	return Target{kind: ofSession, issuer: issuer, id: id}
+}
+
+// Grant means one delegation, and all below it.
+func Grant(issuer string, id principal.ID) Target {
+	return Target{kind: ofGrant, issuer: issuer, id: id}
+}
+
+// Identity means whatever an identity takes part in, as the subject or as an
+// actor, and was issued before: it may log in again.
+func Identity(id principal.Identity) Target { return Target{kind: ofIdentity, identity: id} }
+
+// Service means whatever a service has signed a link of that was issued before.
+// What it signs later passes: revoke its keys too, where it has lost them.
+func Service(name string) Target { return Target{kind: ofService, service: name} }
+
+// Key means whatever was signed with a key. It is never forgotten: whoever has
+// stolen a key can also claim a later sequence.
+func Key(ref principal.KeyRef) Target { return Target{kind: ofKey, key: ref} }
+
+// returns reports whether what is issued after the revocation is good again.
+func (t Target) returns() bool { return t.kind == ofIdentity || t.kind == ofService }
