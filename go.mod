@@ -2,7 +2,10 @@ module github.com/onbehalf-dev/onbehalf
 
 go 1.26.0
 
-tool google.golang.org/protobuf/cmd/protoc-gen-go
+tool (
+	connectrpc.com/connect/v2/cmd/protoc-gen-connect-go
+	google.golang.org/protobuf/cmd/protoc-gen-go
+)
 
 require (
 	connectrpc.com/connect v1.19.1

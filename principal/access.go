@@ -6,6 +6,8 @@ import "slices"
 // hold.
 func (r *rule) permits(p *Principal) Reason {
 	switch {
+	case r.anonymous:
+		return 0
 	case !r.kinds[p.Kind()]:
 		return ReasonKind
 	case !hasAll(p.scopes, r.allScopes), len(r.anyScopes) > 0 && !hasAny(p.scopes, r.anyScopes):

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Guard is the one place where a verifier and rules meet: it decides each call.
@@ -103,15 +102,20 @@ type Admission struct {
 	Context context.Context //nolint:containedctx // it is the result, not stored
 	// Principal is nil for an anonymous call.
 	Principal *Principal
-	// StreamEnd is when a stream of this call must end; the zero time for an
-	// anonymous call.
-	StreamEnd time.Time
+
+	guard      *Guard
+	rule       *rule
+	generation uint64 // of the revocations, before they were asked
 }
 
 // Admit decides a call. Whatever principal ctx carried before is replaced, also
 // for anonymous calls: in-process transports share contexts, and a context must
 // never speak for another call. The error is a [*Denial].
 func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err error) {
+	var generation uint64
+	if r := g.verifier.revocations; r != nil {
+		generation = r.Generation()
+	}
 	if stateFrom(ctx) != nil { // nor may what the guard calls out to speak for it
 		ctx = context.WithValue(ctx, contextKey{}, nil)
 	}
@@ -138,10 +142,7 @@ func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err 
 	if event.Decision == Refused {
 		return Admission{}, d
 	}
-	a := Admission{Principal: event.Principal}
-	if a.Principal != nil {
-		a.StreamEnd = time.Unix(a.Principal.wire.ExpiresAt+skew, 0)
-	}
+	a := Admission{Principal: event.Principal, guard: g, rule: event.rule, generation: generation}
 	a.Context = withState(ctx, callState{principal: a.Principal, requestID: event.RequestID})
 	return a, nil
 }
@@ -183,11 +184,8 @@ func (g *Guard) decide(ctx context.Context, call Call, event *Event) *Denial {
 		v.decoded.put(spread(call.Values[0]), call.Values[0], p.held.header)
 	}
 	event.Principal = p
-	switch {
-	case r == nil:
+	if r == nil {
 		return deny(ReasonNoRule)
-	case r.anonymous:
-		return nil
 	}
 	if reason := r.permits(p); reason != 0 {
 		return deny(reason)
@@ -197,15 +195,19 @@ func (g *Guard) decide(ctx context.Context, call Call, event *Event) *Denial {
 
 // fresh checks what a rule demands beyond the principal itself.
 func (g *Guard) fresh(ctx context.Context, r *rule, p *Principal) *Denial {
-	if r.maxAge > 0 && g.verifier.revocations.Age(g.verifier.now()) > r.maxAge {
+	v := g.verifier
+	if v.revocations != nil && v.staleIn(r) <= 0 {
 		return deny(ReasonStale)
 	}
 	if r.online {
-		if err := g.verifier.online(ctx, p); err != nil {
+		if err := v.online(ctx); err != nil {
 			return denyWith(ReasonOnline, err)
 		}
+		if reason := v.revocations.Check(p, false); reason != 0 {
+			return deny(reason)
+		}
 	}
-	if r.singleUse && !g.verifier.uses.take(p.replayKey(), p.until, g.verifier.now().Unix()) {
+	if r.singleUse && !v.uses.take(p.replayKey(), p.until, v.now().Unix()) {
 		return deny(ReasonReplayed)
 	}
 	return nil

@@ -260,8 +260,10 @@ type feed struct {
 	mu         sync.Mutex
 	generation uint64
 	revoked    map[principal.ID]bool
+	unheard    time.Duration
 	age        time.Duration
 	checks     int
+	onChange   []func()
 }
 
 func (f *feed) Generation() uint64 {
@@ -270,7 +272,7 @@ func (f *feed) Generation() uint64 {
 	return f.generation
 }
 
-func (f *feed) Check(p *principal.Principal) principal.Reason {
+func (f *feed) Check(p *principal.Principal, _ bool) principal.Reason {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.checks++
@@ -280,17 +282,22 @@ func (f *feed) Check(p *principal.Principal) principal.Reason {
 	return 0
 }
 
-func (f *feed) Age(time.Time) time.Duration {
+func (f *feed) Age(time.Time) (unheard, age time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.age
+	return f.unheard, f.age
 }
+
+func (f *feed) OnChange(g func()) { f.onChange = append(f.onChange, g) }
 
 func (f *feed) change(change func()) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	change()
 	f.generation++
+	f.mu.Unlock()
+	for _, g := range f.onChange {
+		g()
+	}
 }
 
 func TestRevocationReachesCachedPrincipals(t *testing.T) {
@@ -324,7 +331,7 @@ func TestFreshnessRules(t *testing.T) {
 	failing := errors.New("down")
 	var online error
 	v := iss.Verifier("orders", principal.WithRevocations(f),
-		principal.WithOnlineCheck(func(context.Context, *principal.Principal) error { return online }))
+		principal.WithOnlineCheck(func(context.Context) error { return online }))
 	rules := ruleOf(&principalv1.AccessRule{MaxRevocationAge: durationpb.New(time.Second)}).
 		WithMethod("/x/Online", &principalv1.AccessRule{OnlineCheck: true}).
 		WithMethod("/x/Once", &principalv1.AccessRule{SingleUse: true})

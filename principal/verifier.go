@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type Verifier struct {
 	identityIssuers map[string]map[string]bool // by the principal's issuer, whose identities else it may name
 	gateways        map[string]bool
 	revocations     Revocations
+	staleness       time.Duration
 	online          OnlineCheck
 	now             func() time.Time
 
@@ -45,6 +47,7 @@ type Verifier struct {
 	prefixes *cache[string, *prefixEntry]
 	decoded  *cache[string, string] // verified headers by their text
 	uses     uses                   // of all guards that stand on this verifier
+	calls    calls                  // that are under way
 }
 
 // presentation is a header and the circumstances that its verification depends
@@ -90,12 +93,13 @@ func NewVerifier(audience string, keys KeySet, opts ...VerifierOption) (*Verifie
 		return nil, errors.New("principal: a verifier needs a key set")
 	}
 	v := &Verifier{
-		audience: audience,
-		keys:     keys,
-		now:      time.Now,
-		verified: newCache[presentation, *verifiedEntry](defaultCacheEntries),
-		prefixes: newCache[string, *prefixEntry](defaultCacheEntries),
-		decoded:  newCache[string, string](defaultCacheEntries),
+		audience:  audience,
+		keys:      keys,
+		now:       time.Now,
+		staleness: defaultStaleness,
+		verified:  newCache[presentation, *verifiedEntry](defaultCacheEntries),
+		prefixes:  newCache[string, *prefixEntry](defaultCacheEntries),
+		decoded:   newCache[string, string](defaultCacheEntries),
 	}
 	for _, opt := range opts {
 		if err := opt.applyVerifier(v); err != nil {
@@ -104,6 +108,11 @@ func NewVerifier(audience string, keys KeySet, opts ...VerifierOption) (*Verifie
 	}
 	if v.gateways != nil && v.mtls == nil {
 		return nil, errors.New("principal: WithTransparentGateways needs WithMTLS: without it no presenter is checked")
+	}
+	if v.revocations != nil {
+		v.revocations.OnChange(func() { v.calls.review(v.revocations) })
+	} else if v.online != nil {
+		return nil, errors.New("principal: WithOnlineCheck needs WithRevocations: it brings those up to date")
 	}
 	return v, nil
 }
@@ -192,10 +201,48 @@ func WithCacheSize(entries int) VerifierOption {
 // [*Denial]; with an error the principal is nil.
 func (v *Verifier) Verify(ctx context.Context, header string) (*Principal, error) {
 	p, d := v.verify(ctx, presentation{header: header, audience: v.audience})
-	if d != nil {
+	switch {
+	case d != nil:
 		return nil, d
+	case v.revocations != nil && v.staleIn(nil) <= 0:
+		return nil, deny(ReasonStale)
 	}
 	return p, nil
+}
+
+// Context verifies a header as [Verifier.Verify] does and returns ctx with its
+// principal, as a handler would see it: for work that begins with a message or a
+// job instead of a call. No method's rule is checked.
+func (v *Verifier) Context(ctx context.Context, header string) (context.Context, error) {
+	p, err := v.Verify(ctx, header)
+	if err != nil {
+		return nil, err
+	}
+	return withState(ctx, callState{principal: p, requestID: RequestID(ctx)}), nil
+}
+
+// Settings says in a few words each how v verifies, in ascending order, for
+// people who compare services: "audience=orders", "binding=mtls".
+func (v *Verifier) Settings() []string {
+	binding := "none"
+	if v.mtls != nil {
+		binding = "mtls"
+	}
+	all := []string{"audience=" + v.audience, "binding=" + binding, "staleness=" + v.staleness.String()}
+	if v.trustDomain != "" {
+		all = append(all, "relay="+v.trustDomain)
+	}
+	for service, audience := range v.audiences {
+		all = append(all, "audience["+service+"]="+audience)
+	}
+	for gateway := range v.gateways {
+		all = append(all, "gateway="+gateway)
+	}
+	for issuer := range v.identityIssuers {
+		all = append(all, "identities_of_others="+issuer)
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (v *Verifier) verify(ctx context.Context, in presentation) (*Principal, *Denial) {
@@ -215,7 +262,7 @@ func (v *Verifier) verify(ctx context.Context, in presentation) (*Principal, *De
 	}
 	generation := v.revocations.Generation()
 	if generation == 0 || e.generation.Load() != generation { // 0 is what an unchecked entry has
-		if r := v.revocations.Check(e.principal); r != 0 {
+		if r := v.revocations.Check(e.principal, false); r != 0 {
 			return nil, deny(r)
 		}
 		e.generation.Store(generation)

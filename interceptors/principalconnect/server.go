@@ -48,10 +48,10 @@ func (s *server) serve(ctx context.Context, spec connect.Spec, stream connect.Se
 	if err != nil {
 		return refuse(ctx, spec, guard.Reason(err))
 	}
-	if spec.StreamType == connect.StreamTypeUnary || a.StreamEnd.IsZero() {
-		return handle(a.Context, spec, stream, next)
+	streamCtx, life := guard.Begin(&a, spec.StreamType != connect.StreamTypeUnary)
+	if life == nil {
+		return handle(streamCtx, spec, stream, next)
 	}
-	streamCtx, life := guard.NewLife(a.Context, a.StreamEnd)
 	gate := guard.NewGate(life, stream.Receive, stream.Send)
 	defer gate.Close() // if a panic comes through
 	err = handle(streamCtx, spec, &gatedStream{ServerStream: stream, gate: gate}, next)

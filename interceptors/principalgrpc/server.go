@@ -49,8 +49,18 @@ func (s *server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		_ = grpc.SetTrailer(ctx, trailer(reason)) // fails only where there is no stream to refuse
 		return nil, statusOf(reason.Code())
 	}
-	defer stopPanic(a.Context, info.FullMethod, &err)
-	return handler(a.Context, req)
+	ctx, life := guard.Begin(&a, false)
+	resp, err = s.call(ctx, req, info, handler)
+	if reason := life.Close(); reason != 0 {
+		_ = grpc.SetTrailer(ctx, trailer(reason)) // as above
+		return nil, statusOf(reason.Code())
+	}
+	return resp, err
+}
+
+func (*server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	defer stopPanic(ctx, info.FullMethod, &err)
+	return handler(ctx, req)
 }
 
 func (s *server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
@@ -58,10 +68,10 @@ func (s *server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	if err != nil {
 		return refuse(stream, guard.Reason(err))
 	}
-	if a.StreamEnd.IsZero() {
-		return s.handle(srv, &serverStream{ServerStream: stream, ctx: a.Context}, info, handler)
+	ctx, life := guard.Begin(&a, true)
+	if life == nil {
+		return s.handle(srv, &serverStream{ServerStream: stream, ctx: ctx}, info, handler)
 	}
-	ctx, life := guard.NewLife(a.Context, a.StreamEnd)
 	gate := guard.NewGate(life, stream.RecvMsg, stream.SendMsg)
 	err = s.handle(srv, &gatedStream{serverStream{ServerStream: stream, ctx: ctx}, gate}, info, handler)
 	if reason := gate.Close(); reason != 0 {

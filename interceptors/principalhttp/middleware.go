@@ -54,16 +54,16 @@ func (m *Middleware) Wrap(mux *http.ServeMux) http.Handler {
 			refuse(w, guard.Reason(err))
 			return
 		}
-		serve(w, r, a, mux)
+		serve(w, r, &a, mux)
 	})
 }
 
-func serve(w http.ResponseWriter, r *http.Request, a principal.Admission, mux *http.ServeMux) {
-	if a.StreamEnd.IsZero() {
+func serve(w http.ResponseWriter, r *http.Request, a *principal.Admission, mux *http.ServeMux) {
+	if a.Principal == nil {
 		mux.ServeHTTP(w, r.WithContext(a.Context))
 		return
 	}
-	exchange, inner := httpguard.Begin(w, r, a, false)
+	exchange, inner := httpguard.Begin(w, r, a, true, false)
 	returned := false
 	defer func() {
 		reason, progress := exchange.End()

@@ -32,8 +32,9 @@ const shardCount = 64
 type Index struct {
 	issuer     string
 	generation atomic.Uint64
-	floor      atomic.Uint64 // the highest sequence forgotten
-	heard      atomic.Pointer[time.Time]
+	floor      atomic.Uint64 // the highest sequence forgotten, here or before
+	missed     atomic.Uint64 // the highest sequence that was forgotten before it was heard of here
+	heard      atomic.Pointer[heard]
 
 	seed   maphash.Seed
 	shards [shardCount]shard
@@ -42,7 +43,34 @@ type Index struct {
 	mu       sync.Mutex // held by those who change the index
 	sequence uint64
 	marks    []mark // oldest first
+	onChange []func()
 }
+
+// heard is when the source was last heard, and since when nothing is missing.
+type heard struct{ at, complete time.Time }
+
+// Event revokes what was issued below its sequence.
+type Event struct {
+	Sequence uint64
+	Target   Target
+}
+
+// Update is one message of a feed.
+type Update struct {
+	// Previous and Sequence say what the message is about: all that happened
+	// after Previous, up to and with Sequence. They are equal if that is nothing.
+	Previous, Sequence uint64
+	// Floor is the highest sequence that a snapshot does not tell of.
+	Floor  uint64
+	Events []Event
+	// Sent is when the message was sent, or before; Age how long before that the
+	// issuer knew that nothing was missing.
+	Sent time.Time
+	Age  time.Duration
+}
+
+// ErrGap says that something happened between what is known and an update.
+var ErrGap = errors.New("revocation: events are missing")
 
 // shard maps the hash of a target to the sequence of its revocation. The seed is
 // secret, so that nobody can choose two targets with one hash; two that have one
@@ -79,48 +107,73 @@ func NewIndex(issuer string) (*Index, error) {
 	return x, nil
 }
 
-// Apply revokes targets by the event with this sequence, learned at a time. When
-// it returns, Check refuses them. A sequence that is not above all earlier ones
-// is an error and changes nothing: a store that went back in time must not make
-// services forget.
-func (x *Index) Apply(at time.Time, sequence uint64, targets ...Target) error {
-	for _, t := range targets {
-		if t.kind == 0 {
-			return fmt.Errorf("revocation: event %d: a target is the zero value", sequence)
+// Apply learns what a feed says at a time. When it returns, Check refuses what
+// was revoked. An update that begins above what is known is [ErrGap]; one that
+// ends below it is an error too: a store that went back in time must not make
+// services forget. Either changes nothing.
+func (x *Index) Apply(now time.Time, u Update) error {
+	return x.learn(now, u, u.Previous)
+}
+
+// Load learns a snapshot: all events up to its sequence but for those up to its
+// floor. It adds to what is known, and may leave a gap to that.
+func (x *Index) Load(now time.Time, u Update) error {
+	return x.learn(now, u, 0)
+}
+
+func (x *Index) learn(now time.Time, u Update, previous uint64) error {
+	for _, e := range u.Events {
+		if e.Target.kind == 0 || e.Sequence > u.Sequence {
+			return fmt.Errorf("revocation: event %d of update %d has no target or comes after it", e.Sequence, u.Sequence)
 		}
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if sequence <= x.sequence {
-		return fmt.Errorf("revocation: event %d came after event %d", sequence, x.sequence)
+	switch {
+	case u.Sequence < x.sequence:
+		defer x.mu.Unlock()
+		return fmt.Errorf("revocation: the feed went back from %d to %d", x.sequence, u.Sequence)
+	case previous > x.sequence:
+		defer x.mu.Unlock()
+		return fmt.Errorf("%w: from %d to %d", ErrGap, x.sequence, previous)
 	}
-	x.sequence = sequence
-	for _, t := range targets {
-		x.add(t, sequence)
+	changed := len(u.Events) > 0
+	for _, e := range u.Events {
+		x.add(e.Target, e.Sequence)
 	}
-	x.mark(at)
-	x.forget(at)
-	x.generation.Add(1) // last: a header must not be marked as checked before the event can be seen
-	x.heard.Store(&at)
+	if u.Floor > x.floor.Load() {
+		changed = true
+		if u.Floor > x.sequence {
+			x.missed.Store(u.Floor)
+		}
+		x.floor.Store(u.Floor)
+	}
+	x.sequence = u.Sequence
+	if len(u.Events) > 0 {
+		x.mark(now)
+	}
+	changed = x.forget(now) || changed
+	if changed {
+		x.generation.Add(1) // last: a header must not be marked as checked before the event can be seen
+	}
+	x.heard.Store(&heard{at: u.Sent, complete: u.Sent.Add(-u.Age)})
+	listeners := x.onChange
+	x.mu.Unlock()
+	if changed {
+		for _, f := range listeners {
+			f()
+		}
+	}
 	return nil
 }
 
-// Heard says that at this time nothing was missing up to the sequence, which a
-// heartbeat of the feed carries. It is an error if something is.
-func (x *Index) Heard(at time.Time, sequence uint64) error {
+// OnChange implements [principal.Revocations].
+func (x *Index) OnChange(f func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if sequence != x.sequence {
-		return fmt.Errorf("revocation: the feed is at %d, and %d is known", sequence, x.sequence)
-	}
-	if x.forget(at) {
-		x.generation.Add(1)
-	}
-	x.heard.Store(&at)
-	return nil
+	x.onChange = append(x.onChange[:len(x.onChange):len(x.onChange)], f)
 }
 
-// Sequence returns that of the last event; 0 before the first.
+// Sequence returns up to where everything is known; 0 before the first update.
 func (x *Index) Sequence() uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -130,18 +183,18 @@ func (x *Index) Sequence() uint64 {
 // Generation implements [principal.Revocations].
 func (x *Index) Generation() uint64 { return x.generation.Load() }
 
-// Age implements [principal.Revocations]. It is the longest duration there is
+// Age implements [principal.Revocations]. Both are the longest duration there is
 // until the index has heard of the feed.
-func (x *Index) Age(now time.Time) time.Duration {
-	heard := x.heard.Load()
-	if heard == nil {
-		return math.MaxInt64
+func (x *Index) Age(now time.Time) (unheard, age time.Duration) {
+	h := x.heard.Load()
+	if h == nil {
+		return math.MaxInt64, math.MaxInt64
 	}
-	return max(0, now.Sub(*heard))
+	return max(0, now.Sub(h.at)), max(0, now.Sub(h.complete))
 }
 
 // Check implements [principal.Revocations].
-func (x *Index) Check(p *principal.Principal) principal.Reason {
+func (x *Index) Check(p *principal.Principal, open bool) principal.Reason {
 	issuer := p.Issuer()
 	issued := uint64(0) // of another issuer: before everything
 	if issuer == x.issuer {
@@ -158,7 +211,11 @@ func (x *Index) Check(p *principal.Principal) principal.Reason {
 			return principal.ReasonRevoked
 		}
 	}
-	if issuer == x.issuer && issued < x.floor.Load() {
+	floor := &x.floor
+	if open {
+		floor = &x.missed
+	}
+	if issuer == x.issuer && issued < floor.Load() {
 		return principal.ReasonFloor
 	}
 	return 0
@@ -201,7 +258,7 @@ func (x *Index) add(t Target, sequence uint64) {
 	s := &x.shards[hash%shardCount]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.events[hash] = sequence
+	s.events[hash] = max(sequence, s.events[hash])
 }
 
 // mark notes when the last event was learned. Events of one interval share a
@@ -215,8 +272,8 @@ func (x *Index) mark(at time.Time) {
 	x.marks = append(x.marks, mark{at: at, sequence: x.sequence})
 }
 
-// forget drops the events that are old enough, and reports whether there were
-// any. The floor rises first: at no time is an event neither known nor below it.
+// forget drops the events that are old enough, and reports whether the floor has
+// risen. The floor rises first: at no time is an event neither known nor below it.
 func (x *Index) forget(now time.Time) bool {
 	var floor uint64
 	for len(x.marks) > 0 && now.Sub(x.marks[0].at) >= remembered {
@@ -224,6 +281,9 @@ func (x *Index) forget(now time.Time) bool {
 		x.marks = x.marks[1:]
 	}
 	if floor == 0 {
+		return false
+	}
+	if floor <= x.floor.Load() {
 		return false
 	}
 	x.floor.Store(floor)

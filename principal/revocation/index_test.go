@@ -3,6 +3,7 @@ package revocation_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
+	trustv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/trust/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/principaltest"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
@@ -28,6 +31,9 @@ func newWorld(t *testing.T) *world {
 	clock := func() time.Time { return w.now }
 	var err error
 	if w.index, err = revocation.NewIndex(principaltest.IssuerName); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.index.Load(w.now, revocation.Update{Sent: w.now}); err != nil {
 		t.Fatal(err)
 	}
 	w.iss = principaltest.NewIssuerAt(t, clock)
@@ -54,7 +60,25 @@ func (w *world) verify(t *testing.T, header string) *principal.Principal {
 
 func (w *world) apply(t *testing.T, sequence uint64, targets ...revocation.Target) {
 	t.Helper()
-	if err := w.index.Apply(w.now, sequence, targets...); err != nil {
+	if err := w.index.Apply(w.now, update(w.now, sequence, targets...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// update is what the feed says at a time about the last event.
+func update(now time.Time, sequence uint64, targets ...revocation.Target) revocation.Update {
+	u := revocation.Update{Previous: sequence - 1, Sequence: sequence, Sent: now}
+	for _, target := range targets {
+		u.Events = append(u.Events, revocation.Event{Sequence: sequence, Target: target})
+	}
+	return u
+}
+
+// heartbeat says that nothing has happened.
+func (w *world) heartbeat(t *testing.T) {
+	t.Helper()
+	s := w.index.Sequence()
+	if err := w.index.Apply(w.now, revocation.Update{Previous: s, Sequence: s, Sent: w.now}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -112,15 +136,11 @@ func TestForget(t *testing.T) {
 	w.verify(t, old)
 	for range 23 {
 		w.now = w.now.Add(15 * time.Second)
-		if err := w.index.Heard(w.now, 5); err != nil {
-			t.Fatal(err)
-		}
+		w.heartbeat(t)
 	}
 	w.verify(t, w.header(4)) // 5 min 45 s: still remembered, and not revoked
 	w.now = w.now.Add(15 * time.Second)
-	if err := w.index.Heard(w.now, 5); err != nil {
-		t.Fatal(err)
-	}
+	w.heartbeat(t)
 	if _, err := w.v.Verify(t.Context(), w.header(4)); principal.ReasonOf(err) != principal.ReasonFloor {
 		t.Errorf("below the floor: %v", err)
 	}
@@ -143,32 +163,119 @@ func TestKeysAreNotForgotten(t *testing.T) {
 }
 
 // The sequence never goes back, and what is refused changes nothing.
-func TestWrongEvents(t *testing.T) {
+func TestWrongUpdates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if age := w.index.Age(w.now); age != math.MaxInt64 {
-		t.Errorf("an index that has heard nothing is %v old", age)
+	silent, err := revocation.NewIndex(principaltest.IssuerName)
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.apply(t, 5)
+	if unheard, age := silent.Age(w.now); unheard != math.MaxInt64 || age != math.MaxInt64 {
+		t.Errorf("an index that has heard nothing: %v, %v", unheard, age)
+	}
+	if err := w.index.Load(w.now, revocation.Update{Sequence: 5, Sent: w.now, Age: time.Second}); err != nil {
+		t.Fatal(err)
+	}
 	w.now = w.now.Add(time.Second)
 	generation := w.index.Generation()
+	service := []revocation.Event{{Sequence: 6, Target: revocation.Service("orders")}}
 	for name, err := range map[string]error{
-		"again":     w.index.Apply(w.now, 5, revocation.Service("orders")),
-		"lower":     w.index.Apply(w.now, 4, revocation.Service("orders")),
-		"zero":      w.index.Apply(w.now, 6, revocation.Target{}),
-		"gap":       w.index.Heard(w.now, 6),
-		"went back": w.index.Heard(w.now, 4),
+		"lower":       w.index.Apply(w.now, revocation.Update{Previous: 3, Sequence: 4, Sent: w.now, Events: []revocation.Event{{Sequence: 4, Target: revocation.Service("orders")}}}),
+		"lower, all":  w.index.Load(w.now, revocation.Update{Sequence: 4, Sent: w.now}),
+		"no target":   w.index.Apply(w.now, revocation.Update{Previous: 5, Sequence: 6, Sent: w.now, Events: []revocation.Event{{Sequence: 6}}}),
+		"from beyond": w.index.Apply(w.now, revocation.Update{Previous: 5, Sequence: 5, Sent: w.now, Events: service}),
+		"gap":         w.index.Apply(w.now, revocation.Update{Previous: 6, Sequence: 7, Sent: w.now, Events: service}),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}
+		if errors.Is(err, revocation.ErrGap) != (name == "gap") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if w.index.Generation() != generation || w.index.Sequence() != 5 || w.index.Age(w.now) != time.Second {
+	unheard, age := w.index.Age(w.now)
+	if w.index.Generation() != generation || w.index.Sequence() != 5 || unheard != time.Second || age != 2*time.Second {
 		t.Error("what was refused has changed something")
 	}
 	w.verify(t, w.header(1))
 	if _, err := revocation.NewIndex(""); err == nil {
 		t.Error("an index of no issuer")
+	}
+}
+
+// R02: a snapshot tells of what happened in a gap, and its floor of what nobody
+// can tell any more. A call that was open before the gap ends only if that
+// could have been about it.
+func TestSnapshotAfterGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, 10)
+	before := w.verify(t, w.header(10))
+	w.now = w.now.Add(time.Minute)
+	if err := w.index.Load(w.now, revocation.Update{
+		Sequence: 40, Floor: 10, Sent: w.now,
+		Events: []revocation.Event{{Sequence: 30, Target: revocation.Service("ledger")}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.index.Check(w.verify(t, w.header(10)), true); r != 0 {
+		t.Errorf("what was issued at the floor: %v", r)
+	}
+	w.now = w.now.Add(time.Minute)
+	if err := w.index.Load(w.now, revocation.Update{Sequence: 90, Floor: 50, Sent: w.now}); err != nil {
+		t.Fatal(err)
+	}
+	for _, open := range []bool{false, true} {
+		if r := w.index.Check(before, open); r != principal.ReasonFloor {
+			t.Errorf("open %t: %v", open, r)
+		}
+	}
+	fresh := w.verify(t, w.header(90))
+	w.now = w.now.Add(3 * time.Minute)
+	w.apply(t, 91)
+	w.apply(t, 92, revocation.Service("ledger"))
+	for range 30 {
+		w.now = w.now.Add(15 * time.Second)
+		w.heartbeat(t)
+	}
+	if closed, open := w.index.Check(fresh, false), w.index.Check(fresh, true); closed != principal.ReasonFloor || open != 0 {
+		t.Errorf("after six minutes: %v, and for an open call %v", closed, open)
+	}
+}
+
+func TestTargetsAsMessages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.verify(t, w.header(1))
+	session, _ := p.SessionID()
+	for _, target := range []revocation.Target{
+		revocation.Principal(p.Issuer(), p.ID()), revocation.Session(p.Issuer(), session),
+		revocation.Grant(p.Issuer(), p.Delegations()[0].GrantID), revocation.Identity(p.Subject()), revocation.Identity(p.Actor()),
+		revocation.Service("orders"), revocation.Key(p.SigningKeys()[0]), revocation.Key(p.SigningKeys()[1]),
+	} {
+		if got, err := revocation.FromProto(target.Proto()); err != nil || got != target {
+			t.Errorf("%v: %v, %v", target.Proto(), got, err)
+		}
+	}
+	if (revocation.Target{}).Proto() != nil {
+		t.Error("nothing has a message")
+	}
+	for name, m := range map[string]*trustv1.Target{
+		"nothing":        {},
+		"short id":       {Target: &trustv1.Target_Session{Session: &trustv1.IssuedId{Issuer: "i", Id: []byte{1}}}},
+		"no issuer":      {Target: &trustv1.Target_Grant{Grant: &trustv1.IssuedId{Id: make([]byte, 16)}}},
+		"nobody":         {Target: &trustv1.Target_Identity{}},
+		"nobody's human": {Target: &trustv1.Target_Identity{Identity: &principalv1.Identity{Id: &principalv1.Identity_HumanName{HumanName: "alice"}}}},
+		"two spellings": {Target: &trustv1.Target_Identity{Identity: &principalv1.Identity{
+			Issuer: "i", Id: &principalv1.Identity_HumanName{HumanName: "6ba7b810-9dad-11d1-80b4-00c04fd430c8"},
+		}}},
+		"no service": {Target: &trustv1.Target_Service{}},
+		"other role": {Target: &trustv1.Target_Key{Key: &trustv1.KeyRef{Role: 3, Owner: "o", Id: "k"}}},
+		"far role":   {Target: &trustv1.Target_Key{Key: &trustv1.KeyRef{Role: 257, Owner: "o", Id: "k"}}},
+	} {
+		if got, err := revocation.FromProto(m); err == nil {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 
@@ -233,7 +340,7 @@ func filled(tb testing.TB, events int) *revocation.Index {
 	for i := range events {
 		var id principal.ID
 		rand.Read(id[:])
-		if err := index.Apply(now, uint64(i)+1, revocation.Session(principaltest.IssuerName, id)); err != nil {
+		if err := index.Apply(now, update(now, uint64(i)+1, revocation.Session(principaltest.IssuerName, id))); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -254,7 +361,7 @@ func BenchmarkCheck(b *testing.B) {
 	index := filled(b, 1_000_000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if r := index.Check(got); r != 0 {
+		if r := index.Check(got, false); r != 0 {
 			b.Fatal(r)
 		}
 	}
@@ -267,7 +374,10 @@ func ExampleIndex() {
 	}
 	// The verifier of the service asks the index: principal.WithRevocations(index).
 	ended := principal.ID{0x01}
-	_ = index.Apply(time.Now(), 42, revocation.Session("https://edge.example", ended))
+	now := time.Now()
+	_ = index.Load(now, revocation.Update{Sequence: 42, Sent: now, Events: []revocation.Event{
+		{Sequence: 42, Target: revocation.Session("https://edge.example", ended)},
+	}})
 	fmt.Println(index.Sequence())
 	// Output: 42
 }

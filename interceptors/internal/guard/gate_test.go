@@ -47,9 +47,20 @@ func (p *pipe) send(m any) error {
 	}
 }
 
+// after is a review that ends a life when it is this old.
+func after(d time.Duration) func() (time.Time, principal.Reason) {
+	end := time.Now().Add(d)
+	return func() (time.Time, principal.Reason) {
+		if !time.Now().Before(end) {
+			return time.Time{}, principal.ReasonTime
+		}
+		return end, 0
+	}
+}
+
 func newGate(t *testing.T, p *pipe) (context.Context, *guard.Gate) {
 	t.Helper()
-	ctx, life := guard.NewLife(t.Context(), time.Now().Add(time.Minute))
+	ctx, life := guard.NewLife(t.Context(), after(time.Minute))
 	return ctx, guard.NewGate(life, p.receive, p.send)
 }
 
@@ -126,7 +137,7 @@ func TestGateEnds(t *testing.T) {
 func TestGateKeepsWhatComesTooLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, life := guard.NewLife(t.Context(), time.Now().Add(time.Minute))
+		ctx, life := guard.NewLife(t.Context(), after(time.Minute))
 		g := guard.NewGate(life, func(any) error {
 			life.Terminate(principal.ReasonRevoked)
 			return nil
@@ -142,7 +153,7 @@ func TestGateKeepsWhatComesTooLate(t *testing.T) {
 // The end of a stream is written when nobody else is writing.
 func TestGateSettles(t *testing.T) {
 	t.Parallel()
-	_, life := guard.NewLife(t.Context(), time.Now().Add(time.Hour))
+	_, life := guard.NewLife(t.Context(), after(time.Hour))
 	sending, proceed := make(chan struct{}), make(chan struct{})
 	var sent atomic.Bool
 	g := guard.NewGate(life, nil, func(any) error {
@@ -198,7 +209,7 @@ func TestLifeOnEnd(t *testing.T) {
 			l.OnEnd(onEnd)
 		}, 0},
 	} {
-		_, life := guard.NewLife(t.Context(), time.Now().Add(time.Hour))
+		_, life := guard.NewLife(t.Context(), after(time.Hour))
 		called := 0
 		if c.act(life, func() { called++ }); called != c.want {
 			t.Errorf("%s: called %d times, want %d", c.name, called, c.want)
@@ -209,7 +220,7 @@ func TestLifeOnEnd(t *testing.T) {
 
 func BenchmarkGate(b *testing.B) {
 	nothing := func(any) error { return nil }
-	_, life := guard.NewLife(b.Context(), time.Now().Add(time.Hour))
+	_, life := guard.NewLife(b.Context(), after(time.Hour))
 	g := guard.NewGate(life, nothing, nothing)
 	defer g.Close()
 	for _, c := range []struct {

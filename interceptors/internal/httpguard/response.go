@@ -2,6 +2,7 @@ package httpguard
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -26,18 +27,23 @@ type Exchange struct {
 	hijacked net.Conn
 }
 
-// Begin returns the exchange with the request that the handler is to get. With
-// the zero end it never ends by itself. An enveloped response consists of the
+// Begin returns the exchange with the request that the handler is to get, for a
+// call that was let in and may be a stream. An enveloped response consists of the
 // messages of an RPC protocol: it is only cut between two of them.
-func Begin(w http.ResponseWriter, r *http.Request, a principal.Admission, enveloped bool) (*Exchange, *http.Request) {
+func Begin(w http.ResponseWriter, r *http.Request, a *principal.Admission, stream, enveloped bool) (*Exchange, *http.Request) {
+	ctx, life := guard.Begin(a, stream)
+	return BeginLife(ctx, life, w, r, enveloped)
+}
+
+// BeginLife is Begin for a life that has begun; a nil one never ends.
+func BeginLife(ctx context.Context, life *guard.Life, w http.ResponseWriter, r *http.Request, enveloped bool) (*Exchange, *http.Request) {
 	e := &Exchange{ResponseWriter: w}
 	if enveloped {
 		e.frames = new(frames)
 	}
-	if a.StreamEnd.IsZero() {
-		return e, r.WithContext(a.Context)
+	if life == nil {
+		return e, r.WithContext(ctx)
 	}
-	ctx, life := guard.NewLife(a.Context, a.StreamEnd)
 	connection := http.NewResponseController(w)
 	life.OnEnd(func() {
 		// Wakes a Read that waits for the peer. An error says that this

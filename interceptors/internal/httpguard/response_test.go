@@ -22,8 +22,14 @@ func begin(t *testing.T, enveloped bool) (*httptest.ResponseRecorder, *httpguard
 	t.Helper()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("body"))
-	a := principal.Admission{Context: t.Context(), StreamEnd: time.Now().Add(time.Minute)}
-	e, inner := httpguard.Begin(w, r, a, enveloped)
+	end := time.Now().Add(time.Minute)
+	ctx, life := guard.NewLife(t.Context(), func() (time.Time, principal.Reason) {
+		if !time.Now().Before(end) {
+			return time.Time{}, principal.ReasonTime
+		}
+		return end, 0
+	})
+	e, inner := httpguard.BeginLife(ctx, life, w, r, enveloped)
 	return w, e, inner
 }
 
@@ -33,7 +39,7 @@ func TestExchangeThatNeverEnds(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
-	e, inner := httpguard.Begin(w, r, principal.Admission{Context: t.Context()}, false)
+	e, inner := httpguard.Begin(w, r, &principal.Admission{Context: t.Context()}, true, false)
 	if reason, progress := e.End(); reason != 0 || progress != httpguard.Nothing {
 		t.Errorf("%v, %v", reason, progress)
 	}

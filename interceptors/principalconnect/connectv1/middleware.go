@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -45,11 +44,8 @@ func (m *Middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		return
 	}
 	p := protocolOf(r)
-	if p == unary {
-		a.StreamEnd = time.Time{}
-	}
 	before := maps.Clone(w.Header())
-	exchange, inner := httpguard.Begin(w, r, a, p != unary)
+	exchange, inner := httpguard.Begin(w, r, &a, p != unary, p != unary)
 	defer exchange.End() // if a panic comes through
 	code := handle(exchange, inner, next)
 	reason, progress := exchange.End()

@@ -140,3 +140,21 @@ func looksLikeUUID(s string) bool {
 	}
 	return true
 }
+
+// IdentityProblem says why i is not an identity as a principal carries one,
+// under the name of an issuer, or returns "".
+func IdentityProblem(i *Identity) string {
+	if p := textProblem(i.Issuer); p != "" {
+		return "issuer " + p
+	}
+	switch i.Spelling {
+	case HumanUUID, AgentUUID:
+		return ""
+	case HumanName, AgentName:
+		return nameProblem(i.Name)
+	case ServiceName:
+		return serviceIdentityProblem(i.Name)
+	default:
+		return "is nobody"
+	}
+}
