@@ -239,7 +239,7 @@ func (x *Index) signedByRevoked(p *principal.Principal, issued uint64) bool {
 // has reports whether t was revoked, and what was issued at that sequence is
 // part of it.
 func (x *Index) has(t Target, issued uint64) bool {
-	hash := maphash.Comparable(x.seed, t)
+	hash := t.hash(x.seed)
 	s := &x.shards[hash%shardCount]
 	s.mu.RLock()
 	sequence, revoked := s.events[hash]
@@ -254,7 +254,7 @@ func (x *Index) add(t Target, sequence uint64) {
 		x.keys.revoked[t.key] = struct{}{}
 		return
 	}
-	hash := maphash.Comparable(x.seed, t)
+	hash := t.hash(x.seed)
 	s := &x.shards[hash%shardCount]
 	s.mu.Lock()
 	defer s.mu.Unlock()

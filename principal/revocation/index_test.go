@@ -60,7 +60,9 @@ func (w *world) verify(t *testing.T, header string) *principal.Principal {
 
 func (w *world) apply(t *testing.T, sequence uint64, targets ...revocation.Target) {
 	t.Helper()
-	if err := w.index.Apply(w.now, update(w.now, sequence, targets...)); err != nil {
+	u := update(w.now, sequence, targets...)
+	u.Previous = w.index.Sequence()
+	if err := w.index.Apply(w.now, u); err != nil {
 		t.Fatal(err)
 	}
 }
