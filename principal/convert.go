@@ -2,6 +2,7 @@ package principal
 
 import (
 	"fmt"
+	"slices"
 
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
 	"github.com/onbehalf-dev/onbehalf/principal/internal/wire"
@@ -66,6 +67,42 @@ func wireFrom(p *principalv1.Principal) (*wire.Principal, error) {
 		w.Attributes = append(w.Attributes, wire.Attribute{Name: a.GetName(), Value: a.GetValue()})
 	}
 	return w, nil
+}
+
+// Proto returns what the issuer stated, with the scopes and roles that are left:
+// what a fresh principal of the same session would say. As on the wire, an
+// identity names its issuer only where that is another one.
+func (p *Principal) Proto() *principalv1.Principal {
+	w := &p.wire
+	identity := func(i Identity) *principalv1.Identity {
+		if i.issuer == w.Issuer {
+			i.issuer = ""
+		}
+		return i.Proto()
+	}
+	m := &principalv1.Principal{
+		Id: slices.Clone(w.ID[:]), Issuer: w.Issuer, Audience: w.Audience, Presenter: w.Presenter,
+		IssuedAt: w.IssuedAt, ExpiresAt: w.ExpiresAt, StreamUntil: w.StreamUntil,
+		Subject: identity(p.Subject()), Scopes: p.Scopes(), Roles: p.Roles(), Tenant: w.Tenant, ClientId: w.ClientID,
+		MaxLinks: w.MaxLinks, RevocationSequence: w.RevocationSequence,
+	}
+	for _, d := range p.Delegations() {
+		m.Delegations = append(m.Delegations, &principalv1.Delegation{GrantId: d.GrantID[:], Actor: identity(d.Actor)})
+	}
+	if id, ok := p.SessionID(); ok {
+		m.SessionId = id[:]
+	}
+	if id, ok := p.TransactionID(); ok {
+		m.TransactionId = id[:]
+	}
+	if w.HasAuthentication {
+		a := &w.Authentication
+		m.Authentication = &principalv1.Authentication{Time: a.Time, Acr: a.ACR, Amr: slices.Clone(a.AMR), Source: a.Source}
+	}
+	for _, a := range w.Attributes {
+		m.Attributes = append(m.Attributes, &principalv1.Attribute{Name: a.Name, Value: a.Value})
+	}
+	return m
 }
 
 func wireID(field string, b []byte) (wire.ID, error) {

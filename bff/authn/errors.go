@@ -21,6 +21,7 @@ const (
 	ReasonKind                          // no rule says what kind of party the subject is
 	ReasonActor                         // acted on by someone who is not a configured agent
 	ReasonAmbiguous                     // more than one credential
+	ReasonRevoked                       // revoked, or somebody or something that it names is
 	ReasonUnavailable                   // cannot be decided now (503); never anonymous
 
 	reasonCount
@@ -31,7 +32,7 @@ var reasonNames = [reasonCount]string{
 	ReasonMalformed: "malformed", ReasonSize: "size", ReasonUnsupported: "unsupported", ReasonAlgorithm: "alg",
 	ReasonIssuer: "issuer", ReasonType: "type", ReasonKey: "key", ReasonSignature: "signature",
 	ReasonTime: "time", ReasonAudience: "audience", ReasonClaims: "claims", ReasonKind: "kind",
-	ReasonActor: "actor", ReasonAmbiguous: "ambiguous", ReasonUnavailable: "unavailable",
+	ReasonActor: "actor", ReasonAmbiguous: "ambiguous", ReasonRevoked: "revoked", ReasonUnavailable: "unavailable",
 }
 
 // String returns the reason's name, e.g. "alg".

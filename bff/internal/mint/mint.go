@@ -7,7 +7,8 @@
 // with the clock on every request.
 //
 // A window is also how long a credential is still good after its issuer has
-// taken it back.
+// taken it back. What the edge itself has revoked ends at once: what is
+// remembered is compared with the revocations on every request too.
 package mint
 
 import (
@@ -25,6 +26,7 @@ import (
 
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
+	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 )
@@ -70,6 +72,8 @@ type Minted struct {
 	Issuer string
 	// Until is when the credential ends.
 	Until time.Time
+
+	authority
 }
 
 // Signer signs principals. [principal.Signer] is one.
@@ -77,10 +81,28 @@ type Signer interface {
 	Sign(p *principalv1.Principal) (header string, err error)
 }
 
+// Revocations is what the edge knows of revoked things. It is asked on every
+// request.
+type Revocations interface {
+	// Sequence returns up to where everything is known.
+	Sequence() uint64
+	// Generation changes with each revocation, after Revoked says so.
+	Generation() uint64
+	// Revoked reports whether t has been revoked for credentials that were
+	// issued at a time, zero if that is not known.
+	Revoked(t revocation.Target, issued time.Time) bool
+}
+
 // Settings are those of a [Minter]. All are required.
 type Settings struct {
 	Authenticator authn.Authenticator
 	Signer        Signer
+	Revocations   Revocations
+	// Memory is how long revocations are remembered. A credential that was issued
+	// before that is refused: it could have been revoked.
+	Memory time.Duration
+	// Issuer is the name in which the signer signs.
+	Issuer string
 	// Presenter is the service name of the edge, which linked principals carry.
 	Presenter string
 	// Life is how long a principal is valid at most, in whole seconds.
@@ -117,9 +139,15 @@ func (m *Minter) Mint(ctx context.Context, h http.Header, spec Spec) (*Minted, e
 	}
 	now := m.Now()
 	if spec.PerRequest {
-		return m.sign(s.result, spec, now)
+		return m.sign(s, spec, now)
 	}
 	return s.minted(spec, now, m)
+}
+
+// Issue mints a principal for what the edge itself vouches for: result is not
+// modified and not remembered.
+func (m *Minter) Issue(result *authn.Result, spec Spec) (*Minted, error) {
+	return m.sign(m.newSession(result, span{}), spec, m.Now())
 }
 
 // session returns what is known of the credential in h. Requests with the same
@@ -204,19 +232,34 @@ func (m *Minter) verify(ctx context.Context, credential http.Header) (s *session
 	if result.ExpiresAt.Before(until) {
 		until = result.ExpiresAt
 	}
-	return &session{result: result, span: span{from: now, until: until}}, nil
+	return m.newSession(result, span{from: now, until: until}), nil
+}
+
+func (m *Minter) newSession(result *authn.Result, valid span) *session {
+	return &session{result: result, span: valid, authority: authority{
+		targets: targetsOf(result.Principal, m.Issuer), issued: result.IssuedAt,
+	}}
 }
 
 // sign mints one principal. It ends with its credential at the latest; a second
-// that the credential does not have in full is not used.
-func (m *Minter) sign(result *authn.Result, spec Spec, now time.Time) (*Minted, error) {
+// that the credential does not have in full is not used. The sequence is read
+// before the revocations are asked: what is revoked in between kills it.
+func (m *Minter) sign(s *session, spec Spec, now time.Time) (*Minted, error) {
+	result, sequence := s.result, m.Revocations.Sequence()
+	switch {
+	case s.revoked(m.Revocations):
+		return nil, errRevoked
+	case !s.issued.IsZero() && now.Sub(s.issued) > m.Memory:
+		return nil, &authn.Error{Reason: authn.ReasonTime, Detail: "issued before revocations are remembered"}
+	}
 	issued, end := now.Unix(), result.ExpiresAt.Unix()
 	expires := min(issued+int64(m.Life/time.Second), end)
 	if expires <= issued {
 		return nil, &authn.Error{Reason: authn.ReasonTime, Detail: "no time left"}
 	}
 	p := proto.CloneOf(result.Principal)
-	p.Id, p.Issuer, p.Commitment, p.RevocationSequence = random(), "", nil, 0
+	id := random()
+	p.Id, p.Issuer, p.Commitment, p.RevocationSequence = id, "", nil, sequence
 	p.IssuedAt, p.ExpiresAt, p.StreamUntil = issued, expires, end
 	p.Audience, p.Presenter, p.MaxLinks, p.TransactionId = spec.Audience, "", 0, nil
 	if spec.Linked {
@@ -229,7 +272,12 @@ func (m *Minter) sign(result *authn.Result, spec Spec, now time.Time) (*Minted, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSigning, err)
 	}
-	return &Minted{Header: principal.EncodeHeader(header), Principal: p, Issuer: result.Issuer, Until: result.ExpiresAt}, nil
+	return &Minted{
+		Header: principal.EncodeHeader(header), Principal: p, Issuer: result.Issuer, Until: result.ExpiresAt,
+		authority: authority{
+			targets: append(s.targets[:len(s.targets):len(s.targets)], revocation.Principal(m.Issuer, principal.ID(id))), issued: s.issued,
+		},
+	}, nil
 }
 
 func random() []byte {

@@ -19,6 +19,7 @@ import (
 
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
+	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
@@ -38,6 +39,7 @@ type world struct {
 	start time.Time
 	at    atomic.Int64
 
+	revocations      revocations
 	verified, signed atomic.Int32
 	life             time.Duration // of credentials
 	authenticate     func(ctx context.Context, h http.Header) (*authn.Result, error)
@@ -61,6 +63,7 @@ func newWorld(t *testing.T, entries int) *world {
 			w.signed.Add(1)
 			return w.sign(p)
 		}),
+		Revocations: &w.revocations, Memory: 24 * time.Hour, Issuer: "https://edge.test",
 		Presenter: "edge", Life: 5 * time.Minute, Window: time.Minute, Entries: entries, Now: w.now,
 	})
 	return w
@@ -91,7 +94,40 @@ func (w *world) believe(_ context.Context, h http.Header) (*authn.Result, error)
 			Scopes:  []string{"orders:read"},
 		},
 		ExpiresAt: w.start.Add(w.life),
+		IssuedAt:  w.start,
 	}, nil
+}
+
+// revocations are those of a test.
+type revocations struct {
+	mu      sync.Mutex
+	events  uint64
+	revoked map[revocation.Target]time.Time
+}
+
+func (r *revocations) revoke(t revocation.Target, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.revoked == nil {
+		r.revoked = make(map[revocation.Target]time.Time)
+	}
+	r.revoked[t] = at
+	r.events++
+}
+
+func (r *revocations) Sequence() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return 100 + r.events
+}
+
+func (r *revocations) Generation() uint64 { return r.Sequence() }
+
+func (r *revocations) Revoked(t revocation.Target, issued time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, ok := r.revoked[t]
+	return ok && !issued.After(at)
 }
 
 func (w *world) mint(name string, spec mint.Spec) *mint.Minted {
@@ -138,6 +174,7 @@ func TestWhatIsMinted(t *testing.T) {
 			tt.want.IssuedAt = w.start.Unix()
 			tt.want.ExpiresAt += w.start.Unix()
 			tt.want.StreamUntil += w.start.Unix()
+			tt.want.RevocationSequence = 100
 			got := m.Principal
 			if len(got.GetId()) != 16 {
 				t.Error("no id")
@@ -167,7 +204,7 @@ func TestFieldsOfTheMinter(t *testing.T) {
 	p := w.mint("alice", relay).Principal
 	if slices.Equal(p.GetId(), make([]byte, 16)) || p.GetIssuer() != "" || p.GetAudience() != "mesh:test" || p.GetPresenter() != "" ||
 		p.GetExpiresAt() != w.start.Unix()+300 || p.GetMaxLinks() != 0 || p.GetTransactionId() != nil ||
-		p.GetRevocationSequence() != 0 || p.GetCommitment() != nil {
+		p.GetRevocationSequence() != 100 || p.GetCommitment() != nil {
 		t.Error(p)
 	}
 }

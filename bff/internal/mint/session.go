@@ -21,6 +21,8 @@ func (s span) covers(now time.Time) bool {
 type session struct {
 	span
 
+	authority
+
 	result *authn.Result // not modified
 
 	mu      sync.Mutex
@@ -38,10 +40,10 @@ type entry struct {
 func (s *session) minted(spec Spec, now time.Time, m *Minter) (*Minted, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.headers[spec]; ok && e.covers(now) {
+	if e, ok := s.headers[spec]; ok && e.covers(now) && !e.minted.revoked(m.Revocations) {
 		return e.minted, nil
 	}
-	minted, err := m.sign(s.result, spec, now)
+	minted, err := m.sign(s, spec, now)
 	if err != nil {
 		return nil, err
 	}
