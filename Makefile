@@ -9,15 +9,16 @@ LINT = $$(GOWORK=off go tool -modfile=.tools/lint/go.mod -n golangci-lint)
 # What a change of the released protos is compared with: where this branch left main, on main itself its last commit.
 AGAINST ?= $(shell git merge-base HEAD main 2>/dev/null || git merge-base HEAD origin/main 2>/dev/null)
 
-# For how long each fuzz target runs, and which figures are measured.
+# For how long each fuzz target runs, which figures are measured, and flags of the soak.
 FUZZTIME ?= 10s
 BENCH    ?= .
+SOAK     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint generate bench fuzz tidy clean
+.PHONY: help demo test test-hsm race lint generate bench soak fuzz tidy clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 demo: ## Run an edge and four services, and calls that pass or are refused; KEEP=1 leaves them up
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go build -o "$$dir/demo" ./examples/cmd/demo && "$$dir/demo" $(if $(KEEP),-keep)
@@ -29,6 +30,14 @@ test: ## Test every module, and the second verifier, which needs Node
 		cd examples/node; node --test --test-reporter=spec test/*.test.mjs; \
 	else \
 		echo 'skipped: the verifier in examples/node, as there is no Node 18 or newer here'; \
+	fi
+
+test-hsm: ## Test signing keys in an HSM, against SoftHSM and with a C compiler; print signatures per second
+	@if command -v softhsm2-util >/dev/null && command -v "$$(go env CC)" >/dev/null; then \
+		set -ex; cd bff/hsm; export GOWORK=off CGO_ENABLED=1; \
+		go vet ./...; go test -race -timeout 5m ./...; go test -run '^$$' -bench . ./...; \
+	else \
+		echo 'skipped: keys in an HSM, as there is no SoftHSM or no C compiler here'; \
 	fi
 
 race: ## Test every module under the race detector, which needs a C compiler
@@ -57,6 +66,9 @@ generate: ## Generate Go from the protos, the same bytes each time
 
 bench: ## Measure the figures that match BENCH, beside those of other libraries
 	cd .tools/bench && GOWORK=off go run . -only '$(BENCH)'
+
+soak: ## Rotate and revoke under load, with 1,000 services; ends by itself
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cd .tools/soak && GOWORK=off go build -o "$$dir/soak" . && "$$dir/soak" $(SOAK)
 
 fuzz: ## Fuzz every target for FUZZTIME
 	@listed=$$(go test -list '^Fuzz' $(ALL)) || { echo "$$listed"; exit 1; }; \

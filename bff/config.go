@@ -25,17 +25,29 @@ type Config struct {
 	// Required if a route is of mode relay.
 	TrustDomain string `yaml:"trust_domain"`
 
-	// DataDir is the directory of what the edge must not lose, now the signing
-	// key. It is made if it is not there, for this user alone. Default: data.
+	// DataDir is the directory of what the edge must not lose: its signing keys,
+	// the store unless that is an external one, and the token of whoever may use
+	// the admin listener. Only one edge may run on it. It is made if it is not there, for this user alone. Default: data.
 	// Here and below, a path that is not absolute is relative to the directory
 	// of the file.
 	DataDir string `yaml:"data_dir"`
 
 	// SigningKey is a file with the private key that signs principals: Ed25519
-	// or ECDSA P-256, as PKCS#8 PEM, readable by this user alone. Default:
-	// authority.pem in data_dir, which is made when the edge starts for the first
-	// time. A named file is never made.
+	// or ECDSA P-256, as PKCS#8 PEM, readable by this user alone. It is never made
+	// and never rotated. Default: the edge makes its keys in data_dir by itself,
+	// and rotates them as keys says.
 	SigningKey string `yaml:"signing_key"`
+
+	// Keys say how the edge rotates its signing keys.
+	Keys Keys `yaml:"keys"`
+
+	// Store says where the edge keeps what its replicas share: public keys,
+	// revocations, enrolments.
+	Store Store `yaml:"store"`
+
+	// Services are what services may do in their own name, see Service. Default:
+	// a service that acts for itself has no scopes.
+	Services []Service `yaml:"services"`
 
 	// LinkKeys is a file with the public keys with which services sign what they
 	// pass on, as a JSON Web Key Set: each with "use": "sig", "onb_role": "link"
@@ -50,9 +62,9 @@ type Config struct {
 	// edge has to provide it.
 	TLS TLS `yaml:"tls"`
 
-	// MeshTLS is for the mesh listener. Default: no TLS; services take keys
-	// without it from the loopback interface only.
-	MeshTLS TLS `yaml:"mesh_tls"`
+	// MeshTLS is for the mesh listener. Default: no TLS; services join without
+	// it from the loopback interface only.
+	MeshTLS MeshTLS `yaml:"mesh_tls"`
 
 	// TrustedProxies are the addresses, or networks such as 10.0.0.0/8, of
 	// proxies whose x-request-id is kept. Default: none.
@@ -79,13 +91,14 @@ type Listen struct {
 	// without TLS by prior knowledge. Default: 127.0.0.1:8080.
 	Public string `yaml:"public"`
 
-	// Mesh is for services: it has the public keys, at
+	// Mesh is for services: the trust feed that they join, and the public keys, at
 	// /.well-known/onbehalf/jwks.json. Default: 127.0.0.1:9443.
 	Mesh string `yaml:"mesh"`
 
 	// Admin is for whoever runs the edge: /healthz says that the process lives,
-	// /readyz whether it should get requests. It asks nobody who they are, so keep
-	// it to the host or the probes. Default: 127.0.0.1:9444.
+	// /readyz whether it should get requests, and the commands revoke, keys and
+	// services use it. These show the token in data_dir/admin.token, and are taken
+	// from the loopback interface only. Default: 127.0.0.1:9444.
 	Admin string `yaml:"admin"`
 }
 
@@ -97,6 +110,80 @@ type TLS struct {
 
 	// Key is a PEM file with its private key.
 	Key string `yaml:"key"`
+}
+
+// MeshTLS is TLS for services, and how they show who they are.
+type MeshTLS struct {
+	// Cert is a PEM file with the certificate and those between it and its root.
+	Cert string `yaml:"cert"`
+
+	// Key is a PEM file with its private key.
+	Key string `yaml:"key"`
+
+	// ClientCA is a PEM file with the authorities that vouch for the certificates
+	// of services. With it, a service is known by the SPIFFE ID in its certificate
+	// and cannot join without one. Default: certificates are not asked for;
+	// services enrol with a token, see onbehalf services enroll.
+	ClientCA string `yaml:"client_ca"`
+
+	// TrustDomain is that of SPIFFE, such as prod.example: the service orders is
+	// spiffe://prod.example/orders. Required with client_ca.
+	TrustDomain string `yaml:"trust_domain"`
+}
+
+// Keys say how the edge rotates its signing keys. It publishes the next one when
+// half of the active one's life has passed, and uses it when all services that
+// follow the feed have it, at the latest after Lead.
+type Keys struct {
+	// Life is for how long a key is made. Default: 720h. At least 10m.
+	Life time.Duration `yaml:"life"`
+
+	// Lead is how long a new key is published before it is used where somebody
+	// has not got it: several times as long as it takes services that only fetch
+	// the key set. Default: 25m.
+	Lead time.Duration `yaml:"lead"`
+}
+
+// Store says where the edge keeps what its replicas share. By default that is
+// in data_dir/store, for one edge alone.
+type Store struct {
+	// URL is that of a NATS cluster with JetStream, such as
+	// tls://nats.internal:4222; several are separated by commas. Default: none; the
+	// edge keeps it itself.
+	URL string `yaml:"url"`
+
+	// Credentials is a file with a user's JWT and seed for the cluster. Default:
+	// none.
+	Credentials string `yaml:"credentials"`
+
+	// CA is a PEM file with the authorities that may vouch for the cluster.
+	// Default: those of the system.
+	CA string `yaml:"ca"`
+
+	// Cert and Key are PEM files with the certificate that the edge shows to the
+	// cluster, and its private key. Default: none.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+
+	// Replicas is on how many servers of the cluster everything is kept. Default:
+	// 3.
+	Replicas int `yaml:"replicas"`
+
+	// Outage is how long the edge goes on without a quorum of the cluster: it
+	// could then miss what another edge revokes. After that it mints nothing, and
+	// services that follow its feed refuse principals. Default: 5m.
+	Outage time.Duration `yaml:"outage"`
+}
+
+// Service is what a service may do in its own name: as a principal of its own,
+// for jobs that no caller has begun.
+type Service struct {
+	// Name is the service's name. Required.
+	Name string `yaml:"name"`
+
+	// Scopes and Roles are those of its principals. Default: none.
+	Scopes []string `yaml:"scopes"`
+	Roles  []string `yaml:"roles"`
 }
 
 // Limits bound sizes and times.
@@ -136,6 +223,19 @@ type Limits struct {
 	// Credentials is how many credentials are remembered for the mint window.
 	// Default: 10000, about 40 MB.
 	Credentials int `yaml:"credentials"`
+
+	// RevocationMemory is how long revocations are remembered here. A credential
+	// that was issued before that is refused: it could have been revoked. Default:
+	// 720h; at least 1h.
+	RevocationMemory time.Duration `yaml:"revocation_memory"`
+
+	// LinkKeyLife is how long a service's key is good; it enrols the next one by
+	// itself when half of that has passed. Default: 24h; at least 10m.
+	LinkKeyLife time.Duration `yaml:"link_key_life"`
+
+	// Watchers is how many services may follow the feed at a time. Default: 20000,
+	// about 1 GB.
+	Watchers int `yaml:"watchers"`
 
 	// DrainDelay is how long requests are still taken after the edge is told to
 	// stop and says that it is not ready: as long as a load balancer needs to

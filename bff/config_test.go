@@ -58,7 +58,10 @@ func TestDefaults(t *testing.T) {
 		Limits: bff.Limits{
 			HeaderBytes: 32768, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, Streams: 250,
 			PrincipalLife: 5 * time.Minute, MintWindow: time.Minute, Credentials: 10_000, Drain: 30 * time.Second,
+			RevocationMemory: 720 * time.Hour, LinkKeyLife: 24 * time.Hour, Watchers: 20_000,
 		},
+		Keys:  bff.Keys{Life: 720 * time.Hour, Lead: 25 * time.Minute},
+		Store: bff.Store{Outage: 5 * time.Minute},
 		Audit: bff.Audit{OnFailure: bff.RefuseRequests},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -78,7 +81,10 @@ signing_key: key.pem
 link_keys: links.json
 listen: {public: ":8443", mesh: "127.0.0.1:0", admin: "127.0.0.1:0"}
 tls: {cert: cert.pem, key: /etc/key.pem}
-mesh_tls: {cert: mesh.pem, key: mesh.key}
+mesh_tls: {cert: mesh.pem, key: mesh.key, client_ca: ca.pem, trust_domain: prod.example}
+keys: {life: 48h, lead: 1h}
+store: {url: "tls://a:4222,tls://b:4222", credentials: nats.creds, ca: nats.pem, cert: edge.pem, key: edge.key, replicas: 5, outage: 1m}
+services: [{name: billing, scopes: ['ledger:read'], roles: [nightly]}]
 trusted_proxies: [10.0.0.0/8, "::1"]
 limits:
   header_bytes: 8192
@@ -89,6 +95,9 @@ limits:
   principal_life: 2m
   mint_window: 30s
   credentials: 5
+  revocation_memory: 24h
+  link_key_life: 1h
+  watchers: 7
   drain_delay: 5s
   drain: 10s
 audit: {file: audit.jsonl, on_failure: serve}
@@ -123,13 +132,20 @@ issuers:
 	want := &bff.Config{
 		Version: 1, Issuer: "https://edge.test", Presenter: "edge", TrustDomain: "mesh:prod",
 		DataDir: "/var/lib/onbehalf", SigningKey: in("key.pem"), LinkKeys: in("links.json"),
-		Listen:         bff.Listen{Public: ":8443", Mesh: "127.0.0.1:0", Admin: "127.0.0.1:0"},
-		TLS:            bff.TLS{Cert: in("cert.pem"), Key: "/etc/key.pem"},
-		MeshTLS:        bff.TLS{Cert: in("mesh.pem"), Key: in("mesh.key")},
+		Listen:  bff.Listen{Public: ":8443", Mesh: "127.0.0.1:0", Admin: "127.0.0.1:0"},
+		TLS:     bff.TLS{Cert: in("cert.pem"), Key: "/etc/key.pem"},
+		MeshTLS: bff.MeshTLS{Cert: in("mesh.pem"), Key: in("mesh.key"), ClientCA: in("ca.pem"), TrustDomain: "prod.example"},
+		Keys:    bff.Keys{Life: 48 * time.Hour, Lead: time.Hour},
+		Store: bff.Store{
+			URL: "tls://a:4222,tls://b:4222", Credentials: in("nats.creds"), CA: in("nats.pem"), Cert: in("edge.pem"), Key: in("edge.key"),
+			Replicas: 5, Outage: time.Minute,
+		},
+		Services:       []bff.Service{{Name: "billing", Scopes: []string{"ledger:read"}, Roles: []string{"nightly"}}},
 		TrustedProxies: []string{"10.0.0.0/8", "::1"},
 		Limits: bff.Limits{
 			HeaderBytes: 8192, BodyBytes: 1000, HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, Streams: 10,
-			PrincipalLife: 2 * time.Minute, MintWindow: 30 * time.Second, Credentials: 5, DrainDelay: 5 * time.Second, Drain: 10 * time.Second,
+			PrincipalLife: 2 * time.Minute, MintWindow: 30 * time.Second, Credentials: 5,
+			RevocationMemory: 24 * time.Hour, LinkKeyLife: time.Hour, Watchers: 7, DrainDelay: 5 * time.Second, Drain: 10 * time.Second,
 		},
 		Audit: bff.Audit{File: in("audit.jsonl"), OnFailure: bff.ServeRequests},
 		Routes: []bff.Route{
@@ -161,7 +177,7 @@ func TestMistakes(t *testing.T) {
 		{"empty", "", []string{": is empty"}},
 		{"syntax", "version: [", []string{":1: sequence end token ']' not found"}},
 		{"unknown key", edit("issuer: https://edge.test", "isuer: https://edge.test"), []string{
-			":2: isuer: unknown key; known here: audit, data_dir, issuer, issuers, limits, link_keys, listen, mesh_tls, presenter, routes, signing_key, tls, trust_domain, trusted_proxies, version",
+			":2: isuer: unknown key; known here: audit, data_dir, issuer, issuers, keys, limits, link_keys, listen, mesh_tls, presenter, routes, services, signing_key, store, tls, trust_domain, trusted_proxies, version",
 		}},
 		{"unknown key of an issuer", edit("    audience: [shop]", "    audiences: [shop]"), []string{
 			":5: issuers[0].audiences: unknown key; known here: agents, algorithms, attributes, audience, authorized_parties, client_id_claim, issuer, jwks_uri, kinds, per_tenant, roles, scopes, service, subject, tenant_claim, typ",
@@ -296,7 +312,7 @@ func TestCheck(t *testing.T) {
 			r.PathPrefix, r.CA, r.ClientCert, r.ClientKey = "/c", "", "/none", "/none"
 			c.Routes = append(c.Routes, r)
 			c.SigningKey, c.LinkKeys = "/none", "/none"
-		}, []string{"tls: open /none", "link_keys: open /none", "routes[1].ca: open /none", "routes[2].ca: /", "routes[3].client_cert: open /none", "signing_key: "}},
+		}, []string{"tls: open /none", "signing_key: ", "link_keys: open /none", "routes[1].ca: open /none", "routes[2].ca: /", "routes[3].client_cert: open /none"}},
 		{"damaged key", func(t *testing.T, c *bff.Config) { t.Helper(); c.SigningKey = file(t, "x", 0o600) }, []string{"signing_key: "}},
 		{"shared key", func(t *testing.T, c *bff.Config) { t.Helper(); c.SigningKey = file(t, "x", 0o644) }, []string{"signing_key: "}},
 	} {

@@ -28,7 +28,16 @@ func (c *Config) setDefaults() {
 	or(&c.Limits.PrincipalLife, maxLife)
 	or(&c.Limits.MintWindow, time.Minute)
 	or(&c.Limits.Credentials, 10_000)
+	or(&c.Limits.RevocationMemory, 30*24*time.Hour)
+	or(&c.Limits.LinkKeyLife, 24*time.Hour)
+	or(&c.Limits.Watchers, 20_000)
 	or(&c.Limits.Drain, 30*time.Second)
+	or(&c.Keys.Life, 30*24*time.Hour)
+	or(&c.Keys.Lead, 25*time.Minute)
+	or(&c.Store.Outage, 5*time.Minute)
+	if c.Store.URL != "" {
+		or(&c.Store.Replicas, 3)
+	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		or(&r.Auth, AuthRequired)

@@ -41,6 +41,7 @@ type request struct {
 	r         *http.Request
 	record    audit.Record
 	outcome   proxy.Outcome
+	minted    *mint.Minted // nil for an anonymous request
 	forwarded bool
 }
 
@@ -92,6 +93,9 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	if route.auth == AuthNone {
 		return nil, nil
 	}
+	if x.state.Age(x.now()) > x.outage {
+		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonStale}
+	}
 	minted, err := x.minter.Mint(ctx, x.r.Header, route.spec)
 	refused, isRefused := errors.AsType[*authn.Error](err)
 	switch {
@@ -121,6 +125,10 @@ func (x *request) forward(route *route, minted *mint.Minted) {
 	if minted != nil {
 		call.Principal, call.Until = minted.Header, minted.Until
 		x.record.Principal, x.record.CredentialIssuer = minted.Principal, minted.Issuer
+		x.minted = minted
+		ctx, release := x.held.hold(x.r.Context(), minted, x.state)
+		defer release()
+		x.r = x.r.WithContext(ctx)
 	}
 	if limit := x.limits.BodyBytes; limit > 0 {
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, int64(limit))
@@ -164,6 +172,8 @@ func (x *request) recordOutcome() {
 	rec, out := &x.record, &x.outcome
 	rec.Decision, rec.Status, rec.Smuggled, rec.UpstreamReason = audit.Allowed, out.Status, out.Smuggled, out.Reason
 	switch {
+	case out.Ended && x.minted != nil && x.minted.Revoked(x.state):
+		rec.Reason = audit.ReasonRevoked
 	case out.Ended:
 		rec.Reason = audit.ReasonEnded
 	case out.Canceled:

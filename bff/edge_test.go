@@ -84,6 +84,14 @@ func start(t *testing.T, s setup) *edge {
 		e.provider = newProvider(t, e.clock.now)
 	}
 	e.upstream = newUpstream(t, s.handler)
+	e.restart(s)
+	return e
+}
+
+// restart starts the edge, again if it was stopped, on the same directory.
+func (e *edge) restart(s setup) {
+	t := e.t
+	t.Helper()
 	if s.config == "" {
 		s.config = template
 	}
@@ -115,7 +123,6 @@ func start(t *testing.T, s setup) *edge {
 			t.Error(err)
 		}
 	})
-	return e
 }
 
 // load writes and reads a configuration.

@@ -69,7 +69,10 @@ func (l *location) format(line int, path, text string) error {
 
 // resolve makes paths relative to dir.
 func (c *Config) resolve(dir string) {
-	paths := []*string{&c.DataDir, &c.SigningKey, &c.LinkKeys, &c.TLS.Cert, &c.TLS.Key, &c.MeshTLS.Cert, &c.MeshTLS.Key, &c.Audit.File}
+	paths := []*string{
+		&c.DataDir, &c.SigningKey, &c.LinkKeys, &c.TLS.Cert, &c.TLS.Key, &c.MeshTLS.Cert, &c.MeshTLS.Key,
+		&c.MeshTLS.ClientCA, &c.Store.Credentials, &c.Store.CA, &c.Store.Cert, &c.Store.Key, &c.Audit.File,
+	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		paths = append(paths, &r.CA, &r.ClientCert, &r.ClientKey)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/keys"
 )
 
 // Option is an optional setting of [New] and [Check].
@@ -18,6 +19,7 @@ type options struct {
 	log            *slog.Logger
 	now            func() time.Time
 	authenticators []authn.Authenticator
+	vault          Vault
 	listeners      Listeners
 }
 
@@ -51,6 +53,16 @@ func WithClock(now func() time.Time) Option {
 // [Limits.MintWindow]; it is shown no others.
 func WithAuthenticator(a authn.Authenticator) Option {
 	return optionFunc(func(o *options) { o.authenticators = append(o.authenticators, a) })
+}
+
+// Vault makes and holds the private keys with which an edge signs, such as one
+// in an HSM.
+type Vault = keys.Vault
+
+// WithVault has the edge keep its signing keys there. The default is files in the
+// data directory.
+func WithVault(v Vault) Option {
+	return optionFunc(func(o *options) { o.vault = v })
 }
 
 // Listeners are connections to serve in place of addresses to listen on. A nil

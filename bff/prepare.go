@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"slices"
@@ -29,11 +28,8 @@ func Check(cfg *Config, opts ...Option) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.prepare(o)
-	if _, e := keys.Read(c.Issuer, c.keyPlace(), p.links...); e != nil && (c.SigningKey != "" || !errors.Is(e, fs.ErrNotExist)) {
-		err = errors.Join(err, c.keyProblem(e))
-	}
-	return err
+	_, err = c.prepare(o)
+	return errors.Join(err, c.checkData())
 }
 
 // checked returns a copy with defaults.
@@ -53,17 +49,6 @@ func (c *Config) checked(o *options) (*Config, error) {
 	return &own, errors.Join(errs...)
 }
 
-func (c *Config) keyPlace() keys.Place {
-	return keys.Place{File: c.SigningKey, Dir: c.DataDir}
-}
-
-func (c *Config) keyProblem(err error) error {
-	if c.SigningKey != "" {
-		return fmt.Errorf("signing_key: %w", err)
-	}
-	return fmt.Errorf("data_dir: %w", err)
-}
-
 // parts are what a configuration comes to without being put to use.
 type parts struct {
 	table          *proxy.Table
@@ -71,6 +56,8 @@ type parts struct {
 	handlers       []*proxy.Handler
 	public, mesh   *certs.Pair
 	links          []principal.Key
+	peers          *peers            // nil if services show no certificate
+	static         *principal.Signer // nil if the edge makes its own keys
 	refuseUnlogged bool
 }
 
@@ -98,10 +85,16 @@ func (c *Config) prepare(o *options) (*parts, error) {
 		}
 		return pair
 	}
-	p.public, p.mesh = pair("tls", c.TLS), pair("mesh_tls", c.MeshTLS)
+	p.public, p.mesh = pair("tls", c.TLS), pair("mesh_tls", TLS{Cert: c.MeshTLS.Cert, Key: c.MeshTLS.Key})
+	var err error
+	if p.peers, err = c.MeshTLS.open(); err != nil {
+		errs = append(errs, fmt.Errorf("mesh_tls.%w", err))
+	}
+	if p.static, err = c.staticKey(); err != nil {
+		errs = append(errs, fmt.Errorf("signing_key: %w", err))
+	}
 
 	if c.LinkKeys != "" {
-		var err error
 		if p.links, err = keys.ReadLinks(c.LinkKeys); err != nil {
 			errs = append(errs, fmt.Errorf("link_keys: %w", err))
 		}
@@ -127,7 +120,6 @@ func (c *Config) prepare(o *options) (*parts, error) {
 		}
 		p.routes = append(p.routes, route{name: r.name(), auth: r.Auth, spec: r.spec(c.TrustDomain), handler: h})
 	}
-	var err error
 	if p.table, err = proxy.NewTable(matches); err != nil {
 		errs = append(errs, err)
 	}

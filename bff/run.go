@@ -83,6 +83,10 @@ func (s *Server) drain(ctx context.Context, fronts []*front, breakOff context.Ca
 	s.log.Info("stopped")
 }
 
+// meshSilence is how long a service that follows the feed may not answer a ping,
+// or not take what it is sent, until its connection is ended.
+const meshSilence = 10 * time.Second
+
 // front is a listener and the server behind it.
 type front struct {
 	name, address string
@@ -111,6 +115,9 @@ func (s *Server) listen(ctx, requests context.Context) ([]*front, error) {
 		{name: "mesh", address: s.addresses.Mesh, listener: s.listeners.Mesh, server: s.server(s.meshHandler(), s.mesh)},
 		{name: "admin", address: s.addresses.Admin, listener: s.listeners.Admin, server: s.server(s.adminHandler(), nil)},
 	}
+	mesh := fronts[1].server
+	s.peers.configure(mesh.TLSConfig)
+	mesh.HTTP2.SendPingTimeout, mesh.HTTP2.PingTimeout, mesh.HTTP2.WriteByteTimeout = meshSilence, meshSilence, meshSilence
 	var errs []error
 	for _, f := range fronts {
 		f.server.BaseContext = func(net.Listener) context.Context { return requests }

@@ -16,7 +16,6 @@ import (
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/audit"
-	"github.com/onbehalf-dev/onbehalf/bff/internal/keys"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/requestid"
 )
@@ -29,19 +28,21 @@ const issuersWithin = 3 * time.Second
 // does. It is safe for concurrent use.
 type Server struct {
 	*parts
+	*trust
 
-	log       *slog.Logger
-	now       func() time.Time
-	issuer    string
-	addresses Listen
-	listeners Listeners
-	limits    Limits
+	log         *slog.Logger
+	now         func() time.Time
+	issuer      string
+	trustDomain string
+	services    map[string]Service
+	addresses   Listen
+	listeners   Listeners
+	limits      Limits
 
-	ids       *requestid.Source
-	minter    *mint.Minter
-	authority *keys.Authority
-	audit     *audit.Log
-	opened    []io.Closer
+	ids    *requestid.Source
+	minter *mint.Minter
+	audit  *audit.Log
+	opened []io.Closer
 
 	running  inflight
 	ready    atomic.Bool
@@ -50,8 +51,9 @@ type Server struct {
 
 var _ http.Handler = (*Server)(nil)
 
-// New returns an edge, which has opened its files and, on its first start, made
-// its signing key. Its error has a line for each problem; see [Check]. cfg is
+// New returns an edge, which has opened its files and its store and, on its first
+// start, made its signing key. It follows the store and rotates its keys until it
+// is closed. Its error has a line for each problem; see [Check]. cfg is
 // not kept.
 //
 // New asks for the keys of all issuers and waits for them for up to three
@@ -71,9 +73,12 @@ func New(cfg *Config, opts ...Option) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		log: o.log, now: o.now, issuer: c.Issuer,
+		log: o.log, now: o.now, issuer: c.Issuer, trustDomain: c.TrustDomain, services: make(map[string]Service),
 		addresses: c.Listen, listeners: o.listeners, limits: c.Limits,
 		ids: requestid.NewSource(proxies, o.now),
+	}
+	for _, service := range c.Services {
+		s.services[service.Name] = service.sorted()
 	}
 	s.closeAll = sync.OnceValue(s.close)
 	if err := s.open(c, o); err != nil {
@@ -86,13 +91,13 @@ func (s *Server) open(c *Config, o *options) (err error) {
 	if s.parts, err = c.prepare(o); err != nil {
 		return err
 	}
-	if s.authority, err = keys.Open(c.Issuer, c.keyPlace(), s.links...); err != nil {
-		return c.keyProblem(err)
-	}
 	if s.audit, err = audit.Open(c.Audit.File, audit.Options{Logger: o.log, Stdout: os.Stdout}); err != nil {
 		return fmt.Errorf("audit.file: %w", err)
 	}
 	s.opened = append(s.opened, s.audit)
+	if err := s.openTrust(c, o); err != nil {
+		return err
+	}
 	credentials, err := s.authenticator(c, o)
 	if err != nil {
 		return err
@@ -100,6 +105,9 @@ func (s *Server) open(c *Config, o *options) (err error) {
 	s.minter = mint.New(mint.Settings{
 		Authenticator: credentials,
 		Signer:        s.authority.Signer(),
+		Revocations:   s.state,
+		Memory:        c.Limits.RevocationMemory,
+		Issuer:        c.Issuer,
 		Presenter:     c.Presenter,
 		Life:          c.Limits.PrincipalLife,
 		Window:        c.Limits.MintWindow,
@@ -132,6 +140,9 @@ func (s *Server) close() error {
 	var errs []error
 	for _, c := range slices.Backward(s.opened) {
 		errs = append(errs, c.Close())
+	}
+	if s.trust != nil {
+		errs = append(errs, s.trust.close())
 	}
 	if s.parts != nil {
 		for _, h := range s.handlers {

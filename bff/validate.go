@@ -47,13 +47,17 @@ func (c *Config) problems() []problem {
 	v.identity(c)
 	v.listen(&c.Listen)
 	v.pair("tls", c.TLS.Cert, c.TLS.Key)
-	v.pair("mesh_tls", c.MeshTLS.Cert, c.MeshTLS.Key)
+	v.mesh(&c.MeshTLS)
+	v.store(&c.Store)
+	v.services(c.Services)
 	if _, err := c.proxies(); err != nil {
 		v.problemf("trusted_proxies", "%v", err)
 	}
 	v.issuers(c.Issuers)
 	v.routes(c)
 	v.limits(&c.Limits)
+	between(v, "keys.life", c.Keys.Life, 10*time.Minute, 10*365*24*time.Hour)
+	between(v, "keys.lead", c.Keys.Lead, 0, c.Keys.Life/2)
 	switch c.Audit.OnFailure {
 	case RefuseRequests, ServeRequests:
 	default:
@@ -152,6 +156,9 @@ func (v *validator) limits(l *Limits) {
 	between(v, "limits.principal_life", l.PrincipalLife, time.Second, maxLife)
 	between(v, "limits.mint_window", l.MintWindow, time.Second, maxWindow)
 	between(v, "limits.credentials", l.Credentials, 1, 10_000_000)
+	between(v, "limits.revocation_memory", l.RevocationMemory, time.Hour, 365*24*time.Hour)
+	between(v, "limits.link_key_life", l.LinkKeyLife, 10*time.Minute, 365*24*time.Hour)
+	between(v, "limits.watchers", l.Watchers, 1, 1_000_000)
 	between(v, "limits.drain_delay", l.DrainDelay, 0, 10*time.Minute)
 	between(v, "limits.drain", l.Drain, time.Millisecond, time.Hour)
 }

@@ -17,6 +17,32 @@ type callState struct {
 	requestID string
 	narrowed  bool
 	scopes    []string // ascending; what calls made with this context pass on, if narrowed
+	lease     *lease   // of a stream whose principal can be replaced by a fresh one
+}
+
+// current returns the latest principal of the call.
+func (s *callState) current() *Principal {
+	if s.lease != nil {
+		return s.lease.current.Load()
+	}
+	return s.principal
+}
+
+// passes returns what calls made with this context pass on.
+func (s *callState) passes() *Principal {
+	if s.lease != nil && s.lease.outgoing != nil {
+		return s.lease.outgoing
+	}
+	return s.current()
+}
+
+// passedScopes returns what is left of narrowed scopes after a fresh principal,
+// which may have fewer.
+func (s *callState) passedScopes(from *Principal) []string {
+	if isSubset(s.scopes, from.scopes) {
+		return s.scopes
+	}
+	return slices.DeleteFunc(slices.Clone(s.scopes), func(scope string) bool { return !from.HasScope(scope) })
 }
 
 // callContext is a context with the state of a call. It is one allocation on
@@ -48,13 +74,14 @@ func withState(ctx context.Context, s callState) context.Context {
 }
 
 // FromContext returns the verified principal of the call that ctx belongs to.
-// There is none if the call was anonymous or no guard has seen it.
+// There is none if the call was anonymous or no guard has seen it. In a stream
+// that is renewed by a lease it is the latest.
 func FromContext(ctx context.Context) (*Principal, bool) {
 	s := stateFrom(ctx)
 	if s == nil || s.principal == nil {
 		return nil, false
 	}
-	return s.principal, true
+	return s.current(), true
 }
 
 // RequestID returns the id that the edge gave the external request, or "". It
@@ -75,13 +102,14 @@ func Narrow(ctx context.Context, scopes ...string) (context.Context, error) {
 	if s == nil || s.principal == nil {
 		return nil, ErrNoPrincipal
 	}
-	if s.principal.Relay() {
+	current := s.current()
+	if current.Relay() {
 		return nil, errors.New("principal: a relayed principal cannot be narrowed: use a linked route, or exchange it at the edge")
 	}
 	set := slices.Clone(scopes)
 	slices.Sort(set)
 	set = slices.Compact(set)
-	have := s.principal.scopes
+	have := current.scopes
 	if s.narrowed {
 		have = s.scopes
 	}

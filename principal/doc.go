@@ -77,5 +77,44 @@
 // is cached by its exact bytes; time, keys and revocations are checked on every
 // use.
 //
+// # What ends a call
+//
+// A verifier built [WithRevocations] ends what is under way when its principal
+// is revoked: the context of the handler is cancelled, nothing that it sends or
+// returns reaches the caller any more, and the caller is told UNAUTHENTICATED,
+// revoked. Streams also end when the revocations have not been heard of for too
+// long (UNAVAILABLE, stale), and when their principal has expired and the skew is
+// over (UNAUTHENTICATED, time); where the method's rule has STREAM_LIFE_SESSION
+// and there are revocations, at stream_until instead, if that is later. Observers
+// are told with the decision [Ended]. The handler itself is not stopped: it has
+// to return when its context ends, or when receiving or sending fails.
+//
+// # Leases
+//
+// A stream outlives its principal if its client renews it. The client opens it
+// with the header x-principal-lease: new, and the server answers at once with a
+// header of that name: 16 random bytes in base64url. At half of the principal's
+// life the client calls the same method again, with that id in the header and a
+// fresh principal, and no messages. The server decides this call like any other,
+// by header, rule, revocations and presenter; but instead of handling it, it
+// gives the stream the new principal, and answers with success and no message.
+// From then on [FromContext] shows the handler the new one, and its calls pass
+// that on.
+//
+// The call must be for the same method, from the same peer, over the same path,
+// for the same issuer, audience, tenant, client, subject, delegations with their
+// grants, and session (a service that acts for itself has none); else it is
+// refused as caller, as is an id that nobody has. Scopes and roles are among those
+// that the stream has, else the reason is scope or role: the rights of a stream
+// shrink and never grow. A principal older than the stream's is refused as time.
+// A lease ends with its stream; it is no right by itself, and no longer life than
+// the edge is willing to sign for.
+//
+// In clients [Propagator.Leasing] asks for leases. The fresh principal comes from
+// the lease of the stream in whose handler the other one was opened, or from the
+// edge, by [WithRenewal]. Behind a balancer that spreads calls the one that renews
+// may reach another server than the stream; it is refused there, and made again
+// until it arrives or the stream has ended.
+//
 // [SignedPrincipal]: https://pkg.go.dev/github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1#SignedPrincipal
 package principal

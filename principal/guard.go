@@ -66,7 +66,8 @@ func WithObserver(o Observer) GuardOption {
 // ObserveOnly lets calls of these RPC services ("shop.orders.v1.OrderService")
 // or methods ("/service/method", a ServeMux pattern) through even if they would
 // be refused, and reports them as [WouldRefuse]: for putting rules on a live
-// system. A handler never sees a principal that did not verify.
+// system. Nor does one of them end before its handler returns. A handler never
+// sees a principal that did not verify.
 func ObserveOnly(servicesOrMethods ...string) GuardOption {
 	return guardOption(func(g *Guard) error {
 		if g.observe == nil {
@@ -94,6 +95,10 @@ type Call struct {
 	TLS *tls.ConnectionState
 	// RequestID and TraceID correlate records. They come from the caller.
 	RequestID, TraceID string
+	// Lease are all values of the header LeaseHeaderName, for a stream: see
+	// [Hold.Lease]. Where streams are not renewed nothing is granted, but a call
+	// that means to renew one is refused rather than handled.
+	Lease []string
 }
 
 // Admission is a call that was let in.
@@ -102,10 +107,15 @@ type Admission struct {
 	Context context.Context //nolint:containedctx // it is the result, not stored
 	// Principal is nil for an anonymous call.
 	Principal *Principal
+	// Renewal says that the call has renewed the lease of a stream, and is to be
+	// answered with success and no message: its handler must not run.
+	Renewal bool
 
+	lease      *lease // of a stream whose caller asked for one
 	guard      *Guard
-	rule       *rule
+	event      Event
 	generation uint64 // of the revocations, before they were asked
+	observed   bool   // it would be let in whatever it carried
 }
 
 // Admit decides a call. Whatever principal ctx carried before is replaced, also
@@ -113,8 +123,8 @@ type Admission struct {
 // never speak for another call. The error is a [*Denial].
 func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err error) {
 	var generation uint64
-	if r := g.verifier.revocations; r != nil {
-		generation = r.Generation()
+	if g.verifier.revocations != nil {
+		generation = g.verifier.generation()
 	}
 	if stateFrom(ctx) != nil { // nor may what the guard calls out to speak for it
 		ctx = context.WithValue(ctx, contextKey{}, nil)
@@ -127,10 +137,16 @@ func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err 
 	}
 	d := g.guarded(ctx, call, &event)
 	event.Decision = Allowed
+	observed := g.observes(call.Procedure)
+	leased := parseLease(call.Lease)
+	event.Renewal = leased.renewal
+	if d == nil {
+		d = g.leased(&leased, &event, generation)
+	}
 	if d != nil {
 		event.Reason = d.reason
 		event.Decision = Refused
-		if g.observes(call.Procedure) && d.reason != ReasonInternal {
+		if observed && d.reason != ReasonInternal && !leased.renewal {
 			event.Decision = WouldRefuse
 		}
 		event.Detail = d.detail
@@ -142,9 +158,28 @@ func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err 
 	if event.Decision == Refused {
 		return Admission{}, d
 	}
-	a := Admission{Principal: event.Principal, guard: g, rule: event.rule, generation: generation}
-	a.Context = withState(ctx, callState{principal: a.Principal, requestID: event.RequestID})
+	a := Admission{Principal: event.Principal, Renewal: leased.renewal, guard: g, event: event, generation: generation, observed: observed}
+	if leased.wanted && a.ends() {
+		a.lease = newLease(a.Principal)
+	}
+	a.Context = withState(ctx, callState{principal: a.Principal, requestID: event.RequestID, lease: a.lease})
 	return a, nil
+}
+
+// leased does what a call that was let in asks of leases.
+func (g *Guard) leased(call *leaseCall, event *Event, generation uint64) *Denial {
+	switch {
+	case call.bad != 0:
+		return deny(call.bad)
+	case !call.renewal:
+		return nil
+	case event.Principal == nil:
+		return deny(ReasonMissing)
+	}
+	if reason := g.renew(call.id, event, generation); reason != 0 {
+		return deny(reason)
+	}
+	return nil
 }
 
 // guarded stops panics of what the guard calls out to (key sets, revocations):

@@ -1,87 +1,139 @@
 package principal
 
 import (
+	"context"
+	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // Hold is a call that is under way: it ends when its principal is revoked. It is
-// safe for concurrent use; a nil one is that of an anonymous call and never ends.
+// safe for concurrent use and must not be copied. The zero value, which is also
+// that of a call that nothing ends, holds nothing.
 type Hold struct {
-	verifier  *Verifier
-	rule      *rule
-	principal atomic.Pointer[Principal]
-	end       func(Reason)
+	guard     *Guard
+	event     Event // what let the call in
+	end       Ender
+	principal *Principal
+	lease     *lease // what has the principal instead, if the caller asked for it
+	id        leaseID
 
 	shard      *callShard
 	prev, next *Hold
 }
 
-// Hold says that the call goes on until [Hold.Release]. end is called when its
-// principal is revoked: by whoever learns of that, so it must be quick and not
-// use the hold, and perhaps more than once or after the release. It is not called
-// when time has passed: see [Hold.Review].
-func (a *Admission) Hold(end func(Reason)) *Hold {
-	if a.Principal == nil {
-		return nil
+// Ender is what a call is ended by.
+type Ender interface {
+	// Terminate ends the call. It is called by whoever learns of the reason, so it
+	// must be quick and not use the hold; perhaps more than once, or after the
+	// release.
+	Terminate(reason Reason)
+}
+
+// Hold makes h, which is new, the hold of the call: it goes on until
+// [Hold.Release], and end is called when its principal is revoked; not when time
+// has passed: see [Hold.Review]. It reports false for calls that nothing ends:
+// anonymous ones, and those of methods that are observed only.
+func (a *Admission) Hold(h *Hold, end Ender) bool {
+	if !a.ends() {
+		return false
 	}
-	h := &Hold{verifier: a.guard.verifier, rule: a.rule, end: end}
-	h.principal.Store(a.Principal)
-	r := h.verifier.revocations
-	if r == nil {
-		return h
+	h.guard, h.event, h.end, h.principal, h.lease = a.guard, a.event, end, a.Principal, a.lease
+	v := a.guard.verifier
+	if v.revocations == nil {
+		return true
 	}
-	h.verifier.calls.add(h)
-	if r.Generation() != a.generation { // what has changed since was reviewed without this call
-		if reason := r.Check(a.Principal, false); reason != 0 {
-			end(reason)
+	v.calls.add(h)
+	if v.generation() != a.generation { // what has changed since was reviewed without this call
+		if reason := v.check(a.Principal, false); reason != 0 {
+			end.Terminate(reason)
 		}
 	}
-	return h
+	return true
 }
+
+// ends reports whether the call is one that can be ended: what would have been
+// let through anyway is not.
+func (a *Admission) ends() bool { return a.Principal != nil && !a.observed }
 
 // Revocable reports whether the call can end by a revocation.
-func (a *Admission) Revocable() bool {
-	return a.Principal != nil && a.guard.verifier.revocations != nil
-}
+func (a *Admission) Revocable() bool { return a.ends() && a.guard.verifier.revocations != nil }
 
-// Review says why a stream must end now, or else when to ask again: at the end
-// of its principal, or, where the method's rule has STREAM_LIFE_SESSION, of the
-// session; and not later than when the revocations would be too old. The zero
-// time is never.
-func (h *Hold) Review() (again time.Time, reason Reason) {
-	if h == nil {
-		return time.Time{}, 0
-	}
-	v, p := h.verifier, h.principal.Load()
+// Review says why a stream must end now, or else how long to wait before asking
+// again: until the end of its principal, or, where the method's rule has
+// STREAM_LIFE_SESSION and there are revocations, of the session; and not longer
+// than the revocations are fresh enough.
+func (h *Hold) Review() (wait time.Duration, reason Reason) {
+	v, p, r := h.guard.verifier, h.latest(), h.event.rule
 	now := v.now()
 	end := p.wire.ExpiresAt + skew
-	if h.rule != nil && h.rule.session && v.revocations != nil { // no rule: the method is only observed
+	if r.session && v.revocations != nil {
 		end = max(end, p.wire.StreamUntil)
 	}
-	again = time.Unix(end, 0)
-	if !now.Before(again) {
-		return time.Time{}, ReasonTime
+	if wait = time.Unix(end, 0).Sub(now); wait <= 0 {
+		return 0, ReasonTime
 	}
 	if v.revocations == nil {
-		return again, 0
+		return wait, 0
 	}
-	left := v.staleIn(h.rule)
-	if left <= 0 {
-		return time.Time{}, ReasonStale
+	fresh, reason := v.freshFor(r)
+	switch {
+	case reason != 0:
+		return 0, reason
+	case fresh <= 0:
+		return 0, ReasonStale
 	}
-	if stale := now.Add(left); stale.Before(again) {
-		again = stale
-	}
-	return again, 0
+	return min(wait, fresh), 0
 }
 
-// Release says that the call has ended.
-func (h *Hold) Release() {
-	if h != nil && h.shard != nil {
+// latest returns the principal of the call, as it was renewed last.
+func (h *Hold) latest() *Principal {
+	if h.lease != nil {
+		return h.lease.current.Load()
+	}
+	return h.principal
+}
+
+// Release says that the call is over. ended is why, if it was ended: observers
+// are told so, with ctx.
+func (h *Hold) Release(ctx context.Context, ended Reason) {
+	if h.shard != nil {
 		h.shard.remove(h)
 	}
+	if h.lease != nil {
+		h.guard.verifier.leases.remove(h)
+	}
+	if ended != 0 && h.guard != nil {
+		event := h.event
+		event.Decision, event.Reason, event.Principal = Ended, ended, h.latest()
+		h.guard.report(ctx, &event)
+	}
+}
+
+// The three functions below ask the revocations outside of a call, where nobody
+// stops a panic. A defect there ends the call and leaves the process alive.
+
+func (v *Verifier) generation() (g uint64) {
+	defer func() { _ = recover() }() // 0 is no generation: Check is asked
+	return v.revocations.Generation()
+}
+
+func (v *Verifier) check(p *Principal, open bool) (reason Reason) {
+	defer func() {
+		if recover() != nil {
+			reason = ReasonInternal
+		}
+	}()
+	return v.revocations.Check(p, open)
+}
+
+func (v *Verifier) freshFor(r *rule) (left time.Duration, reason Reason) {
+	defer func() {
+		if recover() != nil {
+			reason = ReasonInternal
+		}
+	}()
+	return v.staleIn(r), 0
 }
 
 // calls are those under way that stand on one verifier. Every call comes and
@@ -89,16 +141,16 @@ func (h *Hold) Release() {
 // looks at all of them.
 type calls struct {
 	shards [cacheShards]callShard
-	turn   atomic.Uint32
 }
 
 type callShard struct {
 	mu    sync.Mutex
 	first *Hold
+	count int
 }
 
 func (c *calls) add(h *Hold) {
-	s := &c.shards[c.turn.Add(1)%cacheShards]
+	s := &c.shards[rand.Uint32()%cacheShards] //nolint:gosec // it only spreads them
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.shard, h.next = s, s.first
@@ -106,6 +158,7 @@ func (c *calls) add(h *Hold) {
 		s.first.prev = h
 	}
 	s.first = h
+	s.count++
 }
 
 func (s *callShard) remove(h *Hold) {
@@ -119,6 +172,7 @@ func (s *callShard) remove(h *Hold) {
 	default:
 		return // it has been removed
 	}
+	s.count--
 	if h.next != nil {
 		h.next.prev = h.prev
 	}
@@ -128,19 +182,20 @@ func (s *callShard) remove(h *Hold) {
 func (s *callShard) held() []*Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []*Hold
+	all := make([]*Hold, 0, s.count)
 	for h := s.first; h != nil; h = h.next {
 		all = append(all, h)
 	}
 	return all
 }
 
-// review ends the calls whose principals are revoked.
-func (c *calls) review(r Revocations) {
-	for i := range c.shards {
-		for _, h := range c.shards[i].held() {
-			if reason := r.Check(h.principal.Load(), true); reason != 0 {
-				h.end(reason)
+// review ends the calls whose principals are revoked. None of them is waited
+// for, and a call that begins meanwhile looks for itself.
+func (v *Verifier) review() {
+	for i := range v.calls.shards {
+		for _, h := range v.calls.shards[i].held() {
+			if reason := v.check(h.latest(), true); reason != 0 {
+				h.end.Terminate(reason)
 			}
 		}
 	}

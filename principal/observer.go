@@ -18,9 +18,12 @@ const (
 	Refused
 	// WouldRefuse is a call that was let in only because its method is observed.
 	WouldRefuse
+	// Ended is a call that was let in, and ended before its handler was done. It
+	// is told when the handler has returned.
+	Ended
 )
 
-// String returns "allowed", "refused" or "would_refuse".
+// String returns "allowed", "refused", "would_refuse" or "ended".
 func (d Decision) String() string {
 	switch d {
 	case Allowed:
@@ -29,6 +32,8 @@ func (d Decision) String() string {
 		return "refused"
 	case WouldRefuse:
 		return "would_refuse"
+	case Ended:
+		return "ended"
 	default:
 		return "none"
 	}
@@ -52,6 +57,9 @@ type Event struct {
 	Peer string
 	// RequestID and TraceID correlate records; "" if absent or not well formed.
 	RequestID, TraceID string
+	// Renewal says that the call was to renew the lease of a stream; no handler
+	// runs for it.
+	Renewal bool
 
 	rule *rule
 }
@@ -65,7 +73,7 @@ func (e *Event) Rule() *principalv1.AccessRule {
 }
 
 // Observer is told of every decision, after it was taken and before the handler
-// runs. It must not block, and is used concurrently. A panic in it is stopped
+// runs, and of a call that is ended once more. It must not block, and is used concurrently. A panic in it is stopped
 // and changes nothing.
 type Observer interface {
 	Observe(ctx context.Context, event *Event)
@@ -107,6 +115,9 @@ func (o *LogObserver) Observe(ctx context.Context, e *Event) {
 	}
 	if e.Detail != nil {
 		attrs = append(attrs, slog.String("detail", clip(e.Detail.Error())))
+	}
+	if e.Renewal {
+		attrs = append(attrs, slog.Bool("renewal", true))
 	}
 	if e.rule != nil {
 		attrs = append(attrs, slog.String("rule", e.rule.text))

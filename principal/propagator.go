@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/principal/internal/wire"
@@ -19,14 +20,18 @@ import (
 // use.
 type Propagator struct {
 	service string
-	key     *blockSigner // nil: relays only
+	key     *LinkKeySource // nil: relays only
 	now     func() time.Time
 	links   *cache[linkKey, heldLink]
+
+	leasing bool
+	renewal RenewalSource
 }
 
 // linkKey is all that a link depends on. Never the principal's id: in a cycle
 // the same principal arrives with different rights.
 type linkKey struct {
+	keyID    string // a link must not outlive its key because it is held
 	parent   string
 	audience string
 	narrowed bool
@@ -88,11 +93,49 @@ func WithLinkKey(service string, key crypto.Signer, keyID string) PropagatorOpti
 		if !wire.IsServiceName(service) {
 			return fmt.Errorf("principal: link key of %q: not a service name", service)
 		}
-		signer, err := newBlockSigner(key, keyID)
-		if err != nil {
+		source := new(LinkKeySource)
+		if err := source.Set(key, keyID); err != nil {
 			return err
 		}
-		p.service, p.key = service, signer
+		p.service, p.key = service, source
+		return nil
+	})
+}
+
+// LinkKeySource holds the link key of a service whose key changes while it runs.
+// The zero value has none. It is safe for concurrent use.
+type LinkKeySource struct{ current atomic.Pointer[blockSigner] }
+
+// Set replaces the key: links are signed with it from then on, and those that
+// are held from before are not sent any more. keyID is as for [NewSigner].
+func (s *LinkKeySource) Set(key crypto.Signer, keyID string) error {
+	signer, err := newBlockSigner(key, keyID)
+	if err != nil {
+		return err
+	}
+	s.current.Store(signer)
+	return nil
+}
+
+// Clear takes the key away. Until another one is set, principals in linked mode
+// cannot be passed on.
+func (s *LinkKeySource) Clear() { s.current.Store(nil) }
+
+// Format keeps every verb of fmt from printing the private key.
+func (s *LinkKeySource) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "principal.LinkKeySource{withheld}")
+}
+
+// WithLinkKeySource is [WithLinkKey] for a key that changes.
+func WithLinkKeySource(service string, source *LinkKeySource) PropagatorOption {
+	return propagatorOption(func(p *Propagator) error {
+		if !wire.IsServiceName(service) {
+			return fmt.Errorf("principal: link keys of %q: not a service name", service)
+		}
+		if source == nil {
+			return errors.New("principal: the source of link keys is nil")
+		}
+		p.service, p.key = service, source
 		return nil
 	})
 }
@@ -111,12 +154,21 @@ func (p *Propagator) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, "principal.Propagator{"+p.service+"}")
 }
 
-// Key returns the public half of the link key, if there is one.
+// Key returns the public half of the link key, if there is one now.
 func (p *Propagator) Key() (Key, bool) {
-	if p.key == nil {
+	signer := p.signer()
+	if signer == nil {
 		return Key{}, false
 	}
-	return Key{KeyRef: KeyRef{Role: RoleLink, Owner: p.service, ID: p.key.id}, Public: p.key.public}, true
+	return Key{KeyRef: KeyRef{Role: RoleLink, Owner: p.service, ID: signer.id}, Public: signer.public}, true
+}
+
+// signer returns what signs links now, or nil.
+func (p *Propagator) signer() *blockSigner {
+	if p.key == nil {
+		return nil
+	}
+	return p.key.current.Load()
 }
 
 // Header returns what to send with a call that is made with ctx to procedure
@@ -127,32 +179,34 @@ func (p *Propagator) Header(ctx context.Context, audience, procedure string) (He
 	if s == nil {
 		return Header{}, ErrNoPrincipal
 	}
-	if s.principal == nil {
+	from := s.passes()
+	if from == nil {
 		return Header{}, nil
 	}
 	if !wire.IsServiceName(audience) {
 		return Header{}, fmt.Errorf("principal: audience %q of the connection is not a service name", audience)
 	}
 	now := p.now().Unix()
-	if now >= s.principal.wire.ExpiresAt+skew {
+	if now >= from.wire.ExpiresAt+skew {
 		return Header{}, deny(ReasonTime)
 	}
-	if s.principal.Relay() {
-		return Header{s.principal.held}, nil
+	if from.Relay() {
+		return Header{from.held}, nil
 	}
-	if p.key == nil {
+	signer := p.signer()
+	if signer == nil {
 		return Header{}, errors.New("principal: a linked principal cannot be passed on without a link key: see WithLinkKey")
 	}
-	key := linkKey{parent: s.principal.held.header, audience: audience, narrowed: s.narrowed}
+	key := linkKey{keyID: signer.id, parent: from.held.header, audience: audience, narrowed: s.narrowed}
 	if s.narrowed {
-		key.scopes = strings.Join(s.scopes, "\x00")
+		key.scopes = strings.Join(s.passedScopes(from), "\x00")
 	}
 	once := registryRules().singleUse(procedure)
 	where := spread(key.parent)
 	if held, ok := p.links.get(where, key); ok && now < held.until && !once {
 		return held.header, nil
 	}
-	header, until, err := p.link(s, audience, now)
+	header, until, err := p.link(signer, s, from, audience, now)
 	if err != nil {
 		return Header{}, err
 	}
@@ -162,22 +216,22 @@ func (p *Propagator) Header(ctx context.Context, audience, procedure string) (He
 	return header, nil
 }
 
-// link appends a link to the principal of s.
-func (p *Propagator) link(s *callState, audience string, now int64) (Header, int64, error) {
+// link appends a link to what calls of s pass on.
+func (p *Propagator) link(signer *blockSigner, s *callState, from *Principal, audience string, now int64) (Header, int64, error) {
 	var env wire.Envelope
-	if err := wire.ParseEnvelope(s.principal.held.header, &env); err != nil {
+	if err := wire.ParseEnvelope(from.held.header, &env); err != nil {
 		return Header{}, 0, fmt.Errorf("principal: %w", err) // cannot be: it was verified
 	}
-	if s.principal.Audience() != p.service {
-		return Header{}, 0, fmt.Errorf("principal: the principal was verified for %q, but the link key belongs to %q", s.principal.Audience(), p.service)
+	if from.Audience() != p.service {
+		return Header{}, 0, fmt.Errorf("principal: the principal was verified for %q, but the link key belongs to %q", from.Audience(), p.service)
 	}
-	if n := len(env.Links()); n >= int(s.principal.wire.MaxLinks) {
+	if n := len(env.Links()); n >= int(from.wire.MaxLinks) {
 		return Header{}, 0, fmt.Errorf("principal: the principal may be passed on %d times and has been", n)
 	}
 	var opening wire.ID
 	rand.Read(opening[:])
-	expires := min(now+maxHold, s.principal.wire.ExpiresAt)
-	link := wire.Link{Audience: audience, HasScopes: s.narrowed, Scopes: s.scopes, ExpiresAt: expires, Commitment: wire.Commitment(opening)}
+	expires := min(now+maxHold, from.wire.ExpiresAt)
+	link := wire.Link{Audience: audience, HasScopes: s.narrowed, Scopes: s.passedScopes(from), ExpiresAt: expires, Commitment: wire.Commitment(opening)}
 	payload := string(wire.AppendLinkPayload(nil, &link))
 
 	var scratch [1024]byte
@@ -185,15 +239,15 @@ func (p *Propagator) link(s *callState, audience string, now int64) (Header, int
 	for i := range 1 + len(env.Links()) {
 		transcript = transcript.Extend(scratch[:0], env.Block(i))
 	}
-	signature, err := p.key.sign(transcript.AppendSigned(scratch[:0], true, p.key.id, payload))
+	signature, err := signer.sign(transcript.AppendSigned(scratch[:0], true, signer.id, payload))
 	if err != nil {
 		return Header{}, 0, err
 	}
-	header := wire.AppendHead(make([]byte, 0, len(s.principal.held.header)+256), env.Authority)
+	header := wire.AppendHead(make([]byte, 0, len(from.held.header)+256), env.Authority)
 	for _, b := range env.Links() {
 		header = wire.AppendLink(header, b)
 	}
-	header = wire.AppendLink(header, wire.Block{Payload: payload, KeyID: p.key.id, Signature: string(signature)})
+	header = wire.AppendLink(header, wire.Block{Payload: payload, KeyID: signer.id, Signature: string(signature)})
 	header = wire.AppendOpening(header, opening)
 	if len(header) > wire.MaxHeader {
 		return Header{}, 0, fmt.Errorf("principal: with this link the header has %d bytes; %d are allowed: mint smaller principals", len(header), wire.MaxHeader)

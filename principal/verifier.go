@@ -48,6 +48,7 @@ type Verifier struct {
 	decoded  *cache[string, string] // verified headers by their text
 	uses     uses                   // of all guards that stand on this verifier
 	calls    calls                  // that are under way
+	leases   leases                 // streams among them
 }
 
 // presentation is a header and the circumstances that its verification depends
@@ -110,7 +111,7 @@ func NewVerifier(audience string, keys KeySet, opts ...VerifierOption) (*Verifie
 		return nil, errors.New("principal: WithTransparentGateways needs WithMTLS: without it no presenter is checked")
 	}
 	if v.revocations != nil {
-		v.revocations.OnChange(func() { v.calls.review(v.revocations) })
+		v.revocations.OnChange(v.review)
 	} else if v.online != nil {
 		return nil, errors.New("principal: WithOnlineCheck needs WithRevocations: it brings those up to date")
 	}

@@ -21,7 +21,9 @@ import (
 // points, and would take the principal there. A redirect becomes an error of
 // the call. httpClient is copied; nil stands for the zero client.
 func NewTransport(httpClient *http.Client, baseURL string, options ...connecthttp.Option) connect.Transport {
-	return connecthttp.NewTransport(httpguard.WithoutRedirects(httpClient), baseURL, options...)
+	client := httpguard.WithoutRedirects(httpClient)
+	client.Transport = leaseTransport{client.Transport}
+	return connecthttp.NewTransport(client, baseURL, options...)
 }
 
 // NewClientInterceptor returns an interceptor that takes the principal of each
@@ -35,21 +37,24 @@ func NewTransport(httpClient *http.Client, baseURL string, options ...connecthtt
 // caller's no longer holds the header, so that it cannot reach the next service
 // that it is used for.
 //
-// Use it with [NewTransport]: an interceptor does not see where a redirect leads.
+// If p is [principal.Propagator.Leasing], streams are renewed while they are open:
+// until Receive returns an error, Close is called or the context ends.
+//
+// Use it with [NewTransport]: an interceptor does not see where a redirect leads,
+// nor the header of a response before its first message.
 func NewClientInterceptor(p *principal.Propagator, audience string) connect.ClientInterceptor {
 	guard.NeedPropagator(p)
 	return func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 			s := &clientStream{ctx: ctx, spec: spec, propagator: p, audience: audience}
-			if err := s.setHeader(); err != nil {
+			if spec.StreamType != connect.StreamTypeUnary {
+				if renewer := p.Renewer(ctx); renewer != nil {
+					return openLeased(s, renewer, next)
+				}
+			}
+			if err := s.open(ctx, next); err != nil {
 				return nil, err
 			}
-			stream, err := next(ctx, spec)
-			if err != nil {
-				s.forget()
-				return nil, err
-			}
-			s.ClientStream = stream
 			return s, nil
 		}
 	}
@@ -63,9 +68,21 @@ type clientStream struct {
 	spec       connect.Spec
 	propagator *principal.Propagator
 	audience   string
+	lease      string // what the request says of one
 
 	sent      atomic.Bool
 	forgotten sync.Once
+}
+
+func (s *clientStream) open(ctx context.Context, next connect.ClientFunc) error {
+	err := s.setHeader()
+	if err != nil {
+		return err
+	}
+	if s.ClientStream, err = next(ctx, s.spec); err != nil {
+		s.forget()
+	}
+	return err
 }
 
 // setHeader replaces what the request says of a principal.
@@ -86,6 +103,9 @@ func (s *clientStream) setHeader() error {
 	if id != "" {
 		header.Set(guard.RequestIDHeader, id)
 	}
+	if s.lease != "" {
+		header.Set(guard.LeaseHeader, s.lease)
+	}
 	return nil
 }
 
@@ -104,6 +124,7 @@ func (s *clientStream) forget() {
 	s.forgotten.Do(func() {
 		if info, ok := connect.CallInfoForClientContext(s.ctx); ok {
 			info.RequestHeader().Delete(guard.Header)
+			info.RequestHeader().Delete(guard.LeaseHeader)
 		}
 	})
 }

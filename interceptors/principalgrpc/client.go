@@ -24,6 +24,9 @@ import (
 // that. Every other spelling of our header in the outgoing metadata is removed,
 // and x-request-id is passed on.
 //
+// If p is [principal.Propagator.Leasing], streams are renewed while they are
+// open.
+//
 // The connection needs no TLS for this, but without TLS whoever can listen can
 // read the header.
 func DialOptions(p *principal.Propagator, audience string) []grpc.DialOption {
@@ -53,7 +56,17 @@ func (c *client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	if err != nil {
 		return nil, err
 	}
-	return streamer(ctx, desc, cc, method, opts...)
+	renewer := c.propagator.Renewer(ctx)
+	if renewer != nil {
+		ctx = metadata.AppendToOutgoingContext(ctx, principal.LeaseHeaderName, principal.LeaseWanted)
+	}
+	stream, err := streamer(ctx, desc, cc, method, opts...)
+	if err == nil && renewer != nil {
+		go keep(stream, renewer, func(ctx context.Context) (grpc.ClientStream, error) {
+			return streamer(ctx, renewal, cc, method) // without options, which may have been made for one call
+		})
+	}
+	return stream, err
 }
 
 // prepare refuses a call that may not be sent, with the right code: an error of

@@ -26,7 +26,8 @@ const maxHeaderList = 16 << 10
 //
 // A call that is refused gets the constant text of its code, and the reason in
 // the trailer x-principal-reason. A stream ends with UNAUTHENTICATED when its
-// principal does.
+// principal does, and every call when that is revoked: the context of its handler
+// ends, and what the handler returns goes nowhere.
 //
 // Put them first: interceptors that follow see the principal. A panic in a
 // handler is answered with INTERNAL, and logged with its stack but without its
@@ -49,13 +50,21 @@ func (s *server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		_ = grpc.SetTrailer(ctx, trailer(reason)) // fails only where there is no stream to refuse
 		return nil, statusOf(reason.Code())
 	}
-	ctx, life := guard.Begin(&a, false)
-	resp, err = s.call(ctx, req, info, handler)
-	if reason := life.Close(); reason != 0 {
-		_ = grpc.SetTrailer(ctx, trailer(reason)) // as above
-		return nil, statusOf(reason.Code())
+	inner, life, reason := guard.Begin(&a, false)
+	if life == nil && reason == 0 {
+		return s.call(inner, req, info, handler)
 	}
-	return resp, err
+	if reason == 0 {
+		var held *heldTrailer
+		inner, held = holdTrailer(inner, life)
+		resp, err = s.call(inner, req, info, handler)
+		if reason = life.Close(); reason == 0 {
+			held.release()
+			return resp, err
+		}
+	}
+	_ = grpc.SetTrailer(ctx, trailer(reason)) // as above
+	return nil, statusOf(reason.Code())
 }
 
 func (*server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
@@ -64,20 +73,33 @@ func (*server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, ha
 }
 
 func (s *server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	a, err := s.guard.Admit(stream.Context(), callFrom(stream.Context(), info.FullMethod))
-	if err != nil {
+	call := callFrom(stream.Context(), info.FullMethod)
+	call.Lease = metadata.ValueFromIncomingContext(stream.Context(), principal.LeaseHeaderName)
+	a, err := s.guard.Admit(stream.Context(), call)
+	switch {
+	case err != nil:
 		return refuse(stream, guard.Reason(err))
+	case a.Renewal:
+		return nil
 	}
-	ctx, life := guard.Begin(&a, true)
-	if life == nil {
+	ctx, life, reason := guard.Begin(&a, true)
+	switch {
+	case reason != 0:
+		return refuse(stream, reason)
+	case life == nil:
 		return s.handle(srv, &serverStream{ServerStream: stream, ctx: ctx}, info, handler)
 	}
+	if id := life.Lease(); id != "" {
+		_ = stream.SendHeader(metadata.Pairs(principal.LeaseHeaderName, id)) // fails if the client has gone
+	}
+	ctx, held := holdTrailer(ctx, life)
 	gate := guard.NewGate(life, stream.RecvMsg, stream.SendMsg)
-	err = s.handle(srv, &gatedStream{serverStream{ServerStream: stream, ctx: ctx}, gate}, info, handler)
+	err = s.handle(srv, &gatedStream{serverStream{ServerStream: stream, ctx: ctx}, gate, held}, info, handler)
 	if reason := gate.Close(); reason != 0 {
 		gate.Settle()
 		return refuse(stream, reason)
 	}
+	held.release()
 	return err
 }
 
@@ -108,16 +130,33 @@ type gatedStream struct {
 	serverStream
 
 	gate *guard.Gate
+	held *heldTrailer
 }
 
-func (s *gatedStream) RecvMsg(m any) error { return s.ended(s.gate.Receive(m)) }
+func (s *gatedStream) RecvMsg(m any) error { return ended(s.gate.Life, s.gate.Receive(m)) }
 
-func (s *gatedStream) SendMsg(m any) error { return s.ended(s.gate.Send(m)) }
+func (s *gatedStream) SendMsg(m any) error { return ended(s.gate.Life, s.gate.Send(m)) }
+
+func (s *gatedStream) SetHeader(md metadata.MD) error {
+	return ended(s.gate.Life, s.gate.Do(func() error { return s.ServerStream.SetHeader(md) }))
+}
+
+func (s *gatedStream) SendHeader(md metadata.MD) error {
+	return ended(s.gate.Life, s.gate.Do(func() error { return s.ServerStream.SendHeader(md) }))
+}
+
+func (s *gatedStream) SetTrailer(md metadata.MD) {
+	if s.held == nil { // a stream without a transport
+		s.ServerStream.SetTrailer(md)
+		return
+	}
+	_ = s.held.SetTrailer(md)
+}
 
 // ended gives a handler the error that its caller will see.
-func (*gatedStream) ended(err error) error {
+func ended(life *guard.Life, err error) error {
 	if err == guard.ErrEnded { //nolint:errorlint // it is ours and never wrapped
-		return statusOf(principal.CodeUnauthenticated)
+		return statusOf(life.Code())
 	}
 	return err
 }

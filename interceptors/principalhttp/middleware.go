@@ -13,6 +13,7 @@
 package principalhttp
 
 import (
+	"maps"
 	"net/http"
 
 	"github.com/onbehalf-dev/onbehalf/interceptors/internal/guard"
@@ -37,9 +38,9 @@ func NewMiddleware(g *principal.Guard) *Middleware {
 // more.
 //
 // A request that is refused gets the status and the constant text of its code,
-// and the reason in the header x-principal-reason. A response that goes on for
-// longer than its principal lives is cut off: the request's context ends, its
-// body cannot be read nor the response written any more, and the connection of
+// and the reason in the header x-principal-reason; so does one whose principal is
+// revoked before it is answered. A response that goes on for longer than that, or
+// than its principal lives, is cut off: the request's context ends, its body cannot be read nor the response written any more, and the connection of
 // a protocol that was switched to, such as WebSocket, is closed. Panics are left
 // to net/http.
 func (m *Middleware) Wrap(mux *http.ServeMux) http.Handler {
@@ -59,11 +60,17 @@ func (m *Middleware) Wrap(mux *http.ServeMux) http.Handler {
 }
 
 func serve(w http.ResponseWriter, r *http.Request, a *principal.Admission, mux *http.ServeMux) {
-	if a.Principal == nil {
-		mux.ServeHTTP(w, r.WithContext(a.Context))
+	ctx, life, reason := guard.Begin(a, true)
+	switch {
+	case reason != 0:
+		refuse(w, reason)
+		return
+	case life == nil:
+		mux.ServeHTTP(w, r.WithContext(ctx))
 		return
 	}
-	exchange, inner := httpguard.Begin(w, r, a, true, false)
+	before := maps.Clone(w.Header())
+	exchange, inner := httpguard.Begin(ctx, life, w, r, false)
 	returned := false
 	defer func() {
 		reason, progress := exchange.End()
@@ -71,6 +78,7 @@ func serve(w http.ResponseWriter, r *http.Request, a *principal.Admission, mux *
 		case !returned, reason == 0, progress == httpguard.Finished:
 		case progress == httpguard.Nothing:
 			clear(w.Header())
+			maps.Copy(w.Header(), before)
 			refuse(w, reason)
 		default:
 			panic(http.ErrAbortHandler) // what was sent must not look complete

@@ -44,7 +44,7 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 // of the guard; they close the set of labels.
 //
 // The counter principal.verify has the attributes principal.decision (allowed,
-// refused, would_refuse), principal.reason (none, or one of the closed list)
+// refused, would_refuse, ended), principal.reason (none, or one of the closed list)
 // and principal.procedure (a method or pattern with a rule of its own, else
 // other). The span gets decision and reason, and of a verified principal its id,
 // kind, actor, subject, delegations and path.

@@ -78,3 +78,24 @@ type issuedID struct {
 	issuer string
 	id     principal.ID
 }
+
+// String names the target as people write it: "session 6ba7b810-… of
+// https://edge.example", "identity hm-alice of …", "service orders".
+func (t Target) String() string {
+	switch t.kind {
+	case ofPrincipal:
+		return "principal " + t.id.String() + " of " + t.issuer
+	case ofSession:
+		return "session " + t.id.String() + " of " + t.issuer
+	case ofGrant:
+		return "grant " + t.id.String() + " of " + t.issuer
+	case ofIdentity:
+		return "identity " + t.identity.String() + " of " + t.identity.Issuer()
+	case ofService:
+		return "service " + t.service
+	case ofKey:
+		return t.key.Role.String() + " key " + t.key.ID + " of " + t.key.Owner
+	default:
+		return "nothing"
+	}
+}

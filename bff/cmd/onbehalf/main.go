@@ -22,10 +22,13 @@ const (
 )
 
 type commands struct {
-	Serve   serve   `cmd:"" help:"Run the edge until it is told to stop (SIGTERM or SIGINT)."`
-	Config  config  `cmd:"" help:"Look at a configuration."`
-	Keys    keysCmd `cmd:"" help:"Look at the keys of an edge."`
-	Version version `cmd:"" help:"Print the version."`
+	Serve    serve       `cmd:"" help:"Run the edge until it is told to stop (SIGTERM or SIGINT)."`
+	Config   config      `cmd:"" help:"Look at a configuration."`
+	Revoke   revokeCmd   `cmd:"" help:"End what somebody or something can do, on the whole platform."`
+	Keys     keysCmd     `cmd:"" help:"Look at the keys of a running edge, rotate or revoke them."`
+	Services servicesCmd `cmd:"" help:"See which services follow a running edge, or let one enrol."`
+	Store    storeCmd    `cmd:"" help:"Check, back up or restore what the edge must not lose."`
+	Version  version     `cmd:"" help:"Print the version."`
 }
 
 // configFile is the flag that most commands have.

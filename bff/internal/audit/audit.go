@@ -37,6 +37,8 @@ const (
 	ReasonAudit       Reason = "audit"       // records cannot be written
 	ReasonInternal    Reason = "internal"    // a defect of the edge
 	ReasonEnded       Reason = "ended"       // let in; the credential ended before the request did
+	ReasonRevoked     Reason = "revoked"     // let in; what it rested on was revoked before the request ended
+	ReasonStale       Reason = "stale"       // the store has been out of reach for too long to know what is revoked
 	ReasonCanceled    Reason = "canceled"    // the client left first
 )
 

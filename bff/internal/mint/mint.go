@@ -145,9 +145,11 @@ func (m *Minter) Mint(ctx context.Context, h http.Header, spec Spec) (*Minted, e
 }
 
 // Issue mints a principal for what the edge itself vouches for: result is not
-// modified and not remembered.
+// modified and not remembered. A transaction that it names stays the same.
 func (m *Minter) Issue(result *authn.Result, spec Spec) (*Minted, error) {
-	return m.sign(m.newSession(result, span{}), spec, m.Now())
+	s := m.newSession(result, span{})
+	s.transaction = result.Principal.GetTransactionId()
+	return m.sign(s, spec, m.Now())
 }
 
 // session returns what is known of the credential in h. Requests with the same
@@ -261,7 +263,7 @@ func (m *Minter) sign(s *session, spec Spec, now time.Time) (*Minted, error) {
 	id := random()
 	p.Id, p.Issuer, p.Commitment, p.RevocationSequence = id, "", nil, sequence
 	p.IssuedAt, p.ExpiresAt, p.StreamUntil = issued, expires, end
-	p.Audience, p.Presenter, p.MaxLinks, p.TransactionId = spec.Audience, "", 0, nil
+	p.Audience, p.Presenter, p.MaxLinks, p.TransactionId = spec.Audience, "", 0, s.transaction
 	if spec.Linked {
 		p.Presenter, p.MaxLinks = m.Presenter, spec.MaxLinks
 	}
@@ -272,11 +274,16 @@ func (m *Minter) sign(s *session, spec Spec, now time.Time) (*Minted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSigning, err)
 	}
+	targets := append(s.targets[:len(s.targets):len(s.targets)], revocation.Principal(m.Issuer, principal.ID(id)))
+	var signed principalv1.SignedPrincipal
+	if err := proto.Unmarshal([]byte(header), &signed); err == nil { // what a signer made up for a test is no message
+		targets = append(targets, revocation.Key(principal.KeyRef{
+			Role: principal.RoleAuthority, Owner: m.Issuer, ID: signed.GetAuthority().GetKeyId(),
+		}))
+	}
 	return &Minted{
 		Header: principal.EncodeHeader(header), Principal: p, Issuer: result.Issuer, Until: result.ExpiresAt,
-		authority: authority{
-			targets: append(s.targets[:len(s.targets):len(s.targets)], revocation.Principal(m.Issuer, principal.ID(id))), issued: s.issued,
-		},
+		authority: authority{targets: targets, issued: s.issued},
 	}, nil
 }
 

@@ -23,7 +23,8 @@ type session struct {
 
 	authority
 
-	result *authn.Result // not modified
+	result      *authn.Result // not modified
+	transaction []byte        // that goes on, or nil
 
 	mu      sync.Mutex
 	headers map[Spec]entry

@@ -27,16 +27,17 @@ import (
 type caller struct {
 	stack  *stack.Stack
 	wire   *tap
+	seen   *decisions
 	conn   *grpc.ClientConn
 	orders ordersv1.OrderServiceClient
 }
 
-func newCaller(s *stack.Stack, wire *tap) (*caller, error) {
+func newCaller(s *stack.Stack, wire *tap, seen *decisions) (*caller, error) {
 	conn, err := grpc.NewClient(strings.TrimPrefix(s.Edge, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
 	}
-	return &caller{stack: s, wire: wire, conn: conn, orders: ordersv1.NewOrderServiceClient(conn)}, nil
+	return &caller{stack: s, wire: wire, seen: seen, conn: conn, orders: ordersv1.NewOrderServiceClient(conn)}, nil
 }
 
 func (c *caller) close() error { return c.conn.Close() }

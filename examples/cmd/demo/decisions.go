@@ -20,8 +20,9 @@ type decision struct {
 
 // decisions collects what the services tell about their calls.
 type decisions struct {
-	mu   sync.Mutex
-	made []decision
+	mu        sync.Mutex
+	made      []decision
+	principal *principal.Principal // of the last call that was let in
 }
 
 // Observe implements [principal.Observer].
@@ -42,6 +43,9 @@ func (d *decisions) Observe(_ context.Context, e *principal.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.made = append(d.made, made)
+	if made.allowed {
+		d.principal = e.Principal
+	}
 }
 
 // chain draws the delegations.

@@ -59,7 +59,7 @@ func run(ctx context.Context, out *screen, keep bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	c, err := newCaller(s, &wire)
+	c, err := newCaller(s, &wire, &seen)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ type scene struct {
 	want string
 	// decisions are what the services decide, as "service method reason".
 	decisions []string
+	// many says that there are too many decisions to show.
+	many bool
 }
 
 func (c *caller) scenes() []scene {
@@ -97,6 +99,16 @@ func (c *caller) scenes() []scene {
 		story: "Its rule is anonymous, so no header is sent, and none is needed.",
 		call:  func(ctx context.Context) string { return c.get(ctx, "/catalog", "") },
 		want:  "200", decisions: []string{"catalog GET /catalog"},
+	}, {
+		title: "the edge changes its signing key, and nobody notices",
+		story: "The next key is published, signs as soon as all services have it, and the one before still verifies.",
+		call:  c.rotate,
+		want:  "none of", many: true,
+	}, {
+		title: "alice's session is revoked while she watches her orders",
+		story: "An operator ends it. Her open stream ends in the service, and the edge mints nothing more for her token.",
+		call:  c.revoke,
+		want:  "Unauthenticated, ", decisions: []string{"orders WatchOrders"},
 	}, {
 		title: "an expired token",
 		story: "It ends at the edge: no service is called.",

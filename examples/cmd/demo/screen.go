@@ -52,14 +52,18 @@ func (s *screen) scene(n int, sc scene, answer string, made []decision) bool {
 	if len(made) > 0 {
 		s.printf("    who  %s\n", made[0].who)
 	}
-	for _, d := range made {
+	shown := made
+	if sc.many {
+		shown = nil
+	}
+	for _, d := range shown {
 		mark, end := s.green+"✓"+s.off, rights(d.scopes)
 		if !d.allowed {
 			mark, end = s.red+"✗"+s.off, s.red+"refused: "+d.reason+s.off
 		}
 		s.printf("    %s %-9s%-20s %-24s %s\n", mark, d.service, d.method, d.via, end)
 	}
-	expected := strings.HasPrefix(answer, sc.want) && slices.Equal(summary(made), sc.decisions)
+	expected := strings.HasPrefix(answer, sc.want) && slices.Equal(summary(shown), sc.decisions)
 	verdict := s.green + "as expected" + s.off
 	if !expected {
 		verdict = fmt.Sprintf("%sUNEXPECTED, wanted %q and %q%s", s.red, sc.want, sc.decisions, s.off)

@@ -3,73 +3,46 @@ package stack
 import (
 	"context"
 	"log/slog"
-	"os"
-	"path/filepath"
 
+	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
+	"github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1/bffv1connect"
 	"github.com/onbehalf-dev/onbehalf/principal"
-	"github.com/onbehalf-dev/onbehalf/principal/keyset"
+	"github.com/onbehalf-dev/onbehalf/principal/trust"
 )
 
-// member is what a service has of its own: a name and a key with which it signs
-// what it passes on.
+// member is a service that has joined the platform: it follows the edge's keys
+// and revocations, and has a key of its own with which it signs what it passes
+// on.
 type member struct {
-	name       string
-	propagator *principal.Propagator
-	keys       *keyset.Remote
-	observer   principal.Observer
-	options    []principal.VerifierOption
+	*trust.Node
+
+	observer principal.Observer
 }
 
-// newMembers makes a link key for each service, in a file that only the service
-// reads, and writes the public halves to link-keys.json, which the edge
-// publishes.
-func newMembers(dir string, names ...string) (map[string]*member, error) {
-	members := make(map[string]*member)
-	var public []principal.Key
-	for _, name := range names {
-		key, err := keyset.CreatePrivateKey(filepath.Join(dir, name+".pem"))
-		if err != nil {
-			return nil, err
-		}
-		propagator, err := principal.NewPropagator(principal.WithLinkKey(name, key, ""))
-		if err != nil {
-			return nil, err
-		}
-		k, _ := propagator.Key()
-		public = append(public, k)
-		members[name] = &member{name: name, propagator: propagator}
-	}
-	jwks, err := keyset.Marshal(public)
+// join enrols a service with a token that an operator makes for it. Where
+// services have certificates they show those instead.
+func join(ctx context.Context, mesh string, admin bffv1connect.AdminServiceClient, name string, observer principal.Observer, opts ...principal.VerifierOption) (*member, error) {
+	made, err := admin.CreateEnrollmentToken(ctx, &bffv1.CreateEnrollmentTokenRequest{Service: name})
 	if err != nil {
 		return nil, err
 	}
-	return members, os.WriteFile(filepath.Join(dir, "link-keys.json"), jwks, 0o600)
-}
-
-// join follows the keys that the edge publishes, of all who may be on the way to
-// this service.
-func (m *member) join(ctx context.Context, keysURL string, observer principal.Observer) error {
-	keys, err := keyset.NewRemote(ctx, keysURL, keyset.Trust{
-		Issuers: []string{issuer}, Services: []string{"orders", "payments"},
-	}, keyset.WithLogger(slog.New(slog.DiscardHandler)))
+	node, err := trust.Join(ctx, mesh, name, trust.WithEnrollmentToken(made.GetToken()),
+		trust.WithVerifierOptions(opts...), trust.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.keys, m.observer = keys, observer
-	return keys.Ready(ctx)
+	context.AfterFunc(ctx, node.Close)
+	return &member{Node: node, observer: observer}, nil
 }
 
 // guard is the service's guard, unless its rules could not be read.
 func (m *member) guard(rules *principal.Rules, err error) (*principal.Guard, error) {
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case m.observer == nil:
+		return principal.NewGuard(m.Verifier(), rules)
+	default:
+		return principal.NewGuard(m.Verifier(), rules, principal.WithObserver(m.observer))
 	}
-	verifier, err := principal.NewVerifier(m.name, m.keys, m.options...)
-	if err != nil {
-		return nil, err
-	}
-	if m.observer == nil {
-		return principal.NewGuard(verifier, rules)
-	}
-	return principal.NewGuard(verifier, rules, principal.WithObserver(m.observer))
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/examples/shop/ledger"
 	"github.com/onbehalf-dev/onbehalf/examples/shop/orders"
 	"github.com/onbehalf-dev/onbehalf/examples/shop/payments"
+	"github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1/bffv1connect"
 	"github.com/onbehalf-dev/onbehalf/principal"
 )
 
@@ -59,6 +60,8 @@ type Stack struct {
 	Edge, Orders, Payments, Ledger, Catalog string
 	// Config and Audit are files of the edge.
 	Config, Audit string
+	// Admin does what an operator of the edge can do.
+	Admin bffv1connect.AdminServiceClient
 
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -81,7 +84,7 @@ func (s *Stack) start(ctx context.Context, o Options) error {
 	if s.Provider, err = provider.Start(ctx, provider.Options{}); err != nil {
 		return err
 	}
-	var listeners [6]net.Listener
+	var listeners [7]net.Listener
 	for i := range listeners {
 		address := "127.0.0.1:0"
 		if i == 0 && o.Public != "" {
@@ -91,18 +94,14 @@ func (s *Stack) start(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	public, mesh, atOrders, atPayments, atLedger, atCatalog := listeners[0], listeners[1], listeners[2], listeners[3], listeners[4], listeners[5]
+	public, mesh, admin := listeners[0], listeners[1], listeners[2]
+	atOrders, atPayments, atLedger, atCatalog := listeners[3], listeners[4], listeners[5], listeners[6]
 	s.Edge, s.Orders, s.Payments, s.Ledger, s.Catalog = url(public), url(atOrders), url(atPayments), url(atLedger), url(atCatalog)
 
-	// Link keys come first: the edge publishes them.
-	members, err := newMembers(o.Dir, "orders", "payments", "ledger", "catalog")
-	if err != nil {
+	if err := s.startEdge(ctx, o, bff.Listeners{Public: public, Mesh: mesh, Admin: admin}); err != nil {
 		return err
 	}
-	if err := s.startEdge(ctx, o, bff.Listeners{Public: public, Mesh: mesh}); err != nil {
-		return err
-	}
-	return s.startServices(ctx, o, members, url(mesh), atOrders, atPayments, atLedger, atCatalog)
+	return s.startServices(ctx, o, url(mesh), atOrders, atPayments, atLedger, atCatalog)
 }
 
 func (s *Stack) startEdge(ctx context.Context, o Options, l bff.Listeners) error {
@@ -118,22 +117,26 @@ func (s *Stack) startEdge(ctx context.Context, o Options, l bff.Listeners) error
 	if err != nil {
 		return err
 	}
-	cfg.Listen.Admin = "127.0.0.1:0"
 	edge, err := bff.New(cfg, bff.WithLogger(o.Logger), bff.WithListeners(l))
 	if err != nil {
 		return err
 	}
 	s.run(func() error { return edge.Run(ctx) })
-	return nil
+	s.Admin, err = bff.AdminClient(l.Admin.Addr().String(), cfg.DataDir)
+	return err
 }
 
-func (s *Stack) startServices(ctx context.Context, o Options, members map[string]*member, mesh string, atOrders, atPayments, atLedger, atCatalog net.Listener) error {
-	keys := mesh + "/.well-known/onbehalf/jwks.json"
-	for _, m := range members {
-		if err := m.join(ctx, keys, o.Observer); err != nil {
+func (s *Stack) startServices(ctx context.Context, o Options, mesh string, atOrders, atPayments, atLedger, atCatalog net.Listener) error {
+	members := make(map[string]*member)
+	for _, name := range []string{"orders", "payments", "ledger", "catalog"} {
+		var accepts []principal.VerifierOption
+		if name == "catalog" {
+			accepts = append(accepts, principal.AcceptRelay(TrustDomain))
+		}
+		var err error
+		if members[name], err = join(ctx, mesh, s.Admin, name, o.Observer, accepts...); err != nil {
 			return err
 		}
-		context.AfterFunc(ctx, m.keys.Close)
 	}
 	client := &http.Client{Timeout: 10 * time.Second}
 	if o.Wrap != nil {
@@ -149,7 +152,7 @@ func (s *Stack) startServices(ctx context.Context, o Options, members map[string
 	if guard, err = members["payments"].guard(payments.Rules()); err != nil {
 		return err
 	}
-	handler, err := payments.NewHTTPHandler(guard, members["payments"].propagator, client, s.Ledger)
+	handler, err := payments.NewHTTPHandler(guard, members["payments"].Propagator(), client, s.Ledger)
 	if err != nil {
 		return err
 	}
@@ -158,14 +161,13 @@ func (s *Stack) startServices(ctx context.Context, o Options, members map[string
 	if guard, err = members["orders"].guard(orders.Rules()); err != nil {
 		return err
 	}
-	srv, err := orders.NewGRPCServer(guard, members["orders"].propagator, &http.Client{Timeout: 10 * time.Second}, s.Payments)
+	srv, err := orders.NewGRPCServer(guard, members["orders"].Propagator(), &http.Client{Timeout: 10 * time.Second}, s.Payments)
 	if err != nil {
 		return err
 	}
 	context.AfterFunc(ctx, srv.GracefulStop)
 	s.run(func() error { return srv.Serve(atOrders) })
 
-	members["catalog"].options = []principal.VerifierOption{principal.AcceptRelay(TrustDomain)}
 	if guard, err = members["catalog"].guard(catalog.Rules(), nil); err != nil {
 		return err
 	}

@@ -42,9 +42,10 @@ var stacks = []stack{
 	{"net-http", []protocol{plainProtocol}, serveConnect(plainHTTP)},
 }
 
-// server is a stack that runs, in memory.
+// server is a stack that runs, in memory or, with an address, over TCP.
 type server struct {
 	listener *bufconn.Listener
+	address  string
 	app      *app
 	stop     func()
 }
@@ -57,7 +58,25 @@ func (s stack) start(t testing.TB, g *principal.Guard, a *app, config *tls.Confi
 	return srv
 }
 
-func (s *server) dial(ctx context.Context) (net.Conn, error) { return s.listener.DialContext(ctx) }
+// startTCP is start over a loopback address.
+func (s stack) startTCP(t testing.TB, g *principal.Guard, a *app) *server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &server{address: l.Addr().String(), app: a}
+	srv.stop = s.serve(l, g, a, nil)
+	t.Cleanup(srv.stop)
+	return srv
+}
+
+func (s *server) dial(ctx context.Context) (net.Conn, error) {
+	if s.address != "" {
+		return new(net.Dialer).DialContext(ctx, "tcp", s.address)
+	}
+	return s.listener.DialContext(ctx)
+}
 
 // grpc-go
 

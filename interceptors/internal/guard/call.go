@@ -13,6 +13,7 @@ const (
 	Header          = "X-Principal-Bin"
 	ReasonHeader    = "X-Principal-Reason"
 	RequestIDHeader = "X-Request-Id"
+	LeaseHeader     = "X-Principal-Lease"
 
 	traceParent = "Traceparent"
 )

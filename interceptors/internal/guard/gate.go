@@ -22,6 +22,7 @@ type Gate struct {
 	pumping  bool
 	requests chan any
 	results  chan received
+	done     <-chan struct{}
 }
 
 type received struct {
@@ -33,7 +34,7 @@ type received struct {
 func NewGate(life *Life, receive, send func(message any) error) *Gate {
 	g := &Gate{
 		Life: life, receive: receive, send: send,
-		requests: make(chan any, 1), results: make(chan received, 1),
+		requests: make(chan any, 1), results: make(chan received, 1), done: (*lifeContext)(life).Done(),
 	}
 	life.OnEnd(func() { g.answer(received{}) })
 	return g

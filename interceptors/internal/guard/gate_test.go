@@ -48,13 +48,14 @@ func (p *pipe) send(m any) error {
 }
 
 // after is a review that ends a life when it is this old.
-func after(d time.Duration) func() (time.Time, principal.Reason) {
+func after(d time.Duration) func() (time.Duration, principal.Reason) {
 	end := time.Now().Add(d)
-	return func() (time.Time, principal.Reason) {
-		if !time.Now().Before(end) {
-			return time.Time{}, principal.ReasonTime
+	return func() (time.Duration, principal.Reason) {
+		wait := time.Until(end)
+		if wait <= 0 {
+			return 0, principal.ReasonTime
 		}
-		return end, 0
+		return wait, 0
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 func Call(procedure string, r *http.Request) principal.Call {
 	call := guard.TextCall(procedure, r.Header)
 	call.TLS = r.TLS
+	call.Lease = r.Header[guard.LeaseHeader]
 	return call
 }
 

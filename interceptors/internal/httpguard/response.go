@@ -24,19 +24,14 @@ type Exchange struct {
 
 	mu       sync.Mutex // held while writing
 	wrote    bool
-	hijacked net.Conn
+	hijacked bool
 }
 
 // Begin returns the exchange with the request that the handler is to get, for a
-// call that was let in and may be a stream. An enveloped response consists of the
-// messages of an RPC protocol: it is only cut between two of them.
-func Begin(w http.ResponseWriter, r *http.Request, a *principal.Admission, stream, enveloped bool) (*Exchange, *http.Request) {
-	ctx, life := guard.Begin(a, stream)
-	return BeginLife(ctx, life, w, r, enveloped)
-}
-
-// BeginLife is Begin for a life that has begun; a nil one never ends.
-func BeginLife(ctx context.Context, life *guard.Life, w http.ResponseWriter, r *http.Request, enveloped bool) (*Exchange, *http.Request) {
+// call with that context and life; a nil life never ends. An enveloped response
+// consists of the messages of an RPC protocol: it is only cut between two of
+// them.
+func Begin(ctx context.Context, life *guard.Life, w http.ResponseWriter, r *http.Request, enveloped bool) (*Exchange, *http.Request) {
 	e := &Exchange{ResponseWriter: w}
 	if enveloped {
 		e.frames = new(frames)
@@ -64,7 +59,7 @@ func (e *Exchange) End() (principal.Reason, Progress) {
 		return 0, e.progress()
 	}
 	e.mu.Lock()
-	hijacked := e.hijacked != nil
+	hijacked := e.hijacked
 	e.mu.Unlock()
 	if hijacked {
 		return 0, Finished // the connection goes on without its handler, and its life with it
@@ -158,11 +153,25 @@ func (e *Exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	e.wrote, e.hijacked = true, conn
+	e.wrote, e.hijacked = true, true
 	if e.life != nil {
-		e.life.OnEnd(func() { _ = conn.Close() })
+		e.life.Detach()
+		e.life.OnEnd(func() { go conn.Close() }) // over TLS it says goodbye, and may wait for a peer that does not read
+		conn = hijackedConn{conn, e.life}
 	}
 	return conn, rw, nil
+}
+
+// hijackedConn ends the life of its call when it is closed.
+type hijackedConn struct {
+	net.Conn
+
+	life *guard.Life
+}
+
+func (c hijackedConn) Close() error {
+	defer c.life.Close()
+	return c.Conn.Close()
 }
 
 func (e *Exchange) ended() bool { return e.life != nil && e.life.Ended() }

@@ -1,10 +1,12 @@
 package httpguard_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,13 +25,14 @@ func begin(t *testing.T, enveloped bool) (*httptest.ResponseRecorder, *httpguard
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("body"))
 	end := time.Now().Add(time.Minute)
-	ctx, life := guard.NewLife(t.Context(), func() (time.Time, principal.Reason) {
-		if !time.Now().Before(end) {
-			return time.Time{}, principal.ReasonTime
+	ctx, life := guard.NewLife(t.Context(), func() (time.Duration, principal.Reason) {
+		wait := time.Until(end)
+		if wait <= 0 {
+			return 0, principal.ReasonTime
 		}
-		return end, 0
+		return wait, 0
 	})
-	e, inner := httpguard.BeginLife(ctx, life, w, r, enveloped)
+	e, inner := httpguard.Begin(ctx, life, w, r, enveloped)
 	return w, e, inner
 }
 
@@ -39,7 +42,7 @@ func TestExchangeThatNeverEnds(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
-	e, inner := httpguard.Begin(w, r, &principal.Admission{Context: t.Context()}, true, false)
+	e, inner := httpguard.Begin(t.Context(), nil, w, r, false)
 	if reason, progress := e.End(); reason != 0 || progress != httpguard.Nothing {
 		t.Errorf("%v, %v", reason, progress)
 	}
@@ -187,5 +190,49 @@ func TestWithoutRedirects(t *testing.T) {
 	}
 	if given.CheckRedirect != nil {
 		t.Error("the client of the caller was changed")
+	}
+}
+
+// A connection that a handler has taken over is closed when the life ends, and
+// the life when it is closed.
+func TestHijackedConnection(t *testing.T) {
+	t.Parallel()
+	for _, byHandler := range []bool{true, false} {
+		lives := make(chan *guard.Life, 1)
+		closed := make(chan struct{})
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, life := guard.NewLife(context.WithoutCancel(r.Context()), nil)
+			e, _ := httpguard.Begin(ctx, life, w, r, false)
+			conn, _, err := http.NewResponseController(e).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if reason, progress := e.End(); reason != 0 || progress != httpguard.Finished || life.Ended() {
+				t.Errorf("%v, %v", reason, progress)
+			}
+			if byHandler {
+				_ = conn.Close()
+				if !life.Ended() {
+					t.Error("the life goes on without the connection")
+				}
+			}
+			lives <- life
+			<-closed
+		}))
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		life := <-lives
+		life.Terminate(principal.ReasonRevoked)
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("the connection is open: %v", err)
+		}
+		close(closed)
+		srv.Close()
 	}
 }

@@ -44,8 +44,13 @@ func (m *Middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		return
 	}
 	p := protocolOf(r)
+	ctx, life, reason := guard.Begin(&a, p != unary)
+	if reason != 0 {
+		m.write(w, r, reason.Code(), reason)
+		return
+	}
 	before := maps.Clone(w.Header())
-	exchange, inner := httpguard.Begin(w, r, &a, p != unary, p != unary)
+	exchange, inner := httpguard.Begin(ctx, life, w, r, p != unary)
 	defer exchange.End() // if a panic comes through
 	code := handle(exchange, inner, next)
 	reason, progress := exchange.End()

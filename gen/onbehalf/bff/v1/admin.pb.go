@@ -80,6 +80,59 @@ func (KeyState) EnumDescriptor() ([]byte, []int) {
 	return file_onbehalf_bff_v1_admin_proto_rawDescGZIP(), []int{0}
 }
 
+// Severity says how bad something is.
+type Severity int32
+
+const (
+	Severity_SEVERITY_UNSPECIFIED Severity = 0
+	Severity_SEVERITY_OK          Severity = 1
+	Severity_SEVERITY_WARNING     Severity = 2
+	Severity_SEVERITY_ERROR       Severity = 3
+)
+
+// Enum value maps for Severity.
+var (
+	Severity_name = map[int32]string{
+		0: "SEVERITY_UNSPECIFIED",
+		1: "SEVERITY_OK",
+		2: "SEVERITY_WARNING",
+		3: "SEVERITY_ERROR",
+	}
+	Severity_value = map[string]int32{
+		"SEVERITY_UNSPECIFIED": 0,
+		"SEVERITY_OK":          1,
+		"SEVERITY_WARNING":     2,
+		"SEVERITY_ERROR":       3,
+	}
+)
+
+func (x Severity) Enum() *Severity {
+	p := new(Severity)
+	*p = x
+	return p
+}
+
+func (x Severity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Severity) Descriptor() protoreflect.EnumDescriptor {
+	return file_onbehalf_bff_v1_admin_proto_enumTypes[1].Descriptor()
+}
+
+func (Severity) Type() protoreflect.EnumType {
+	return &file_onbehalf_bff_v1_admin_proto_enumTypes[1]
+}
+
+func (x Severity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Severity.Descriptor instead.
+func (Severity) EnumDescriptor() ([]byte, []int) {
+	return file_onbehalf_bff_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
 type RevokeRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Target *v1.Target             `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
@@ -134,12 +187,9 @@ func (x *RevokeRequest) GetReason() string {
 }
 
 type RevokeResponse struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// How many watchers of this edge had it when the answer was given, and how
-	// many there were.
-	Applied       uint32 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"`
-	Watchers      uint32 `protobuf:"varint,3,opt,name=watchers,proto3" json:"watchers,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A service has it when it has applied this sequence.
+	Sequence      uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,20 +227,6 @@ func (*RevokeResponse) Descriptor() ([]byte, []int) {
 func (x *RevokeResponse) GetSequence() uint64 {
 	if x != nil {
 		return x.Sequence
-	}
-	return 0
-}
-
-func (x *RevokeResponse) GetApplied() uint32 {
-	if x != nil {
-		return x.Applied
-	}
-	return 0
-}
-
-func (x *RevokeResponse) GetWatchers() uint32 {
-	if x != nil {
-		return x.Watchers
 	}
 	return 0
 }
@@ -948,6 +984,219 @@ func (x *CreateEnrollmentTokenResponse) GetExpires() *timestamppb.Timestamp {
 	return nil
 }
 
+type CheckStoreRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckStoreRequest) Reset() {
+	*x = CheckStoreRequest{}
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckStoreRequest) ProtoMessage() {}
+
+func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckStoreRequest.ProtoReflect.Descriptor instead.
+func (*CheckStoreRequest) Descriptor() ([]byte, []int) {
+	return file_onbehalf_bff_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+type CheckStoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Findings      []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckStoreResponse) Reset() {
+	*x = CheckStoreResponse{}
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckStoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckStoreResponse) ProtoMessage() {}
+
+func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckStoreResponse.ProtoReflect.Descriptor instead.
+func (*CheckStoreResponse) Descriptor() ([]byte, []int) {
+	return file_onbehalf_bff_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CheckStoreResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+type Finding struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Severity Severity               `protobuf:"varint,1,opt,name=severity,proto3,enum=onbehalf.bff.v1.Severity" json:"severity,omitempty"`
+	// What was found, and what to change.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_onbehalf_bff_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Finding) GetSeverity() Severity {
+	if x != nil {
+		return x.Severity
+	}
+	return Severity_SEVERITY_UNSPECIFIED
+}
+
+func (x *Finding) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type BackupStoreRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupStoreRequest) Reset() {
+	*x = BackupStoreRequest{}
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupStoreRequest) ProtoMessage() {}
+
+func (x *BackupStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupStoreRequest.ProtoReflect.Descriptor instead.
+func (*BackupStoreRequest) Descriptor() ([]byte, []int) {
+	return file_onbehalf_bff_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+type BackupStoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Part          []byte                 `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupStoreResponse) Reset() {
+	*x = BackupStoreResponse{}
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupStoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupStoreResponse) ProtoMessage() {}
+
+func (x *BackupStoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_onbehalf_bff_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupStoreResponse.ProtoReflect.Descriptor instead.
+func (*BackupStoreResponse) Descriptor() ([]byte, []int) {
+	return file_onbehalf_bff_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BackupStoreResponse) GetPart() []byte {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
 var File_onbehalf_bff_v1_admin_proto protoreflect.FileDescriptor
 
 const file_onbehalf_bff_v1_admin_proto_rawDesc = "" +
@@ -955,11 +1204,9 @@ const file_onbehalf_bff_v1_admin_proto_rawDesc = "" +
 	"\x1bonbehalf/bff/v1/admin.proto\x12\x0fonbehalf.bff.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eonbehalf/trust/v1/target.proto\"Z\n" +
 	"\rRevokeRequest\x121\n" +
 	"\x06target\x18\x01 \x01(\v2\x19.onbehalf.trust.v1.TargetR\x06target\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"b\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\",\n" +
 	"\x0eRevokeResponse\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x18\n" +
-	"\aapplied\x18\x02 \x01(\rR\aapplied\x12\x1a\n" +
-	"\bwatchers\x18\x03 \x01(\rR\bwatchers\".\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\".\n" +
 	"\x16ListRevocationsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\"r\n" +
 	"\x17ListRevocationsResponse\x12A\n" +
@@ -1007,19 +1254,36 @@ const file_onbehalf_bff_v1_admin_proto_rawDesc = "" +
 	"\x04life\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04life\"k\n" +
 	"\x1dCreateEnrollmentTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
-	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires*f\n" +
+	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\x13\n" +
+	"\x11CheckStoreRequest\"J\n" +
+	"\x12CheckStoreResponse\x124\n" +
+	"\bfindings\x18\x01 \x03(\v2\x18.onbehalf.bff.v1.FindingR\bfindings\"T\n" +
+	"\aFinding\x125\n" +
+	"\bseverity\x18\x01 \x01(\x0e2\x19.onbehalf.bff.v1.SeverityR\bseverity\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x14\n" +
+	"\x12BackupStoreRequest\")\n" +
+	"\x13BackupStoreResponse\x12\x12\n" +
+	"\x04part\x18\x01 \x01(\fR\x04part*f\n" +
 	"\bKeyState\x12\x19\n" +
 	"\x15KEY_STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eKEY_STATE_NEXT\x10\x01\x12\x14\n" +
 	"\x10KEY_STATE_ACTIVE\x10\x02\x12\x15\n" +
-	"\x11KEY_STATE_RETIRED\x10\x032\xb9\x04\n" +
+	"\x11KEY_STATE_RETIRED\x10\x03*_\n" +
+	"\bSeverity\x12\x18\n" +
+	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSEVERITY_OK\x10\x01\x12\x14\n" +
+	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
+	"\x0eSEVERITY_ERROR\x10\x032\xec\x05\n" +
 	"\fAdminService\x12I\n" +
 	"\x06Revoke\x12\x1e.onbehalf.bff.v1.RevokeRequest\x1a\x1f.onbehalf.bff.v1.RevokeResponse\x12d\n" +
 	"\x0fListRevocations\x12'.onbehalf.bff.v1.ListRevocationsRequest\x1a(.onbehalf.bff.v1.ListRevocationsResponse\x12O\n" +
 	"\bListKeys\x12 .onbehalf.bff.v1.ListKeysRequest\x1a!.onbehalf.bff.v1.ListKeysResponse\x12R\n" +
 	"\tRotateKey\x12!.onbehalf.bff.v1.RotateKeyRequest\x1a\".onbehalf.bff.v1.RotateKeyResponse\x12[\n" +
 	"\fListServices\x12$.onbehalf.bff.v1.ListServicesRequest\x1a%.onbehalf.bff.v1.ListServicesResponse\x12v\n" +
-	"\x15CreateEnrollmentToken\x12-.onbehalf.bff.v1.CreateEnrollmentTokenRequest\x1a..onbehalf.bff.v1.CreateEnrollmentTokenResponseB<Z:github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1;bffv1b\x06proto3"
+	"\x15CreateEnrollmentToken\x12-.onbehalf.bff.v1.CreateEnrollmentTokenRequest\x1a..onbehalf.bff.v1.CreateEnrollmentTokenResponse\x12U\n" +
+	"\n" +
+	"CheckStore\x12\".onbehalf.bff.v1.CheckStoreRequest\x1a#.onbehalf.bff.v1.CheckStoreResponse\x12Z\n" +
+	"\vBackupStore\x12#.onbehalf.bff.v1.BackupStoreRequest\x1a$.onbehalf.bff.v1.BackupStoreResponse0\x01B<Z:github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1;bffv1b\x06proto3"
 
 var (
 	file_onbehalf_bff_v1_admin_proto_rawDescOnce sync.Once
@@ -1033,63 +1297,75 @@ func file_onbehalf_bff_v1_admin_proto_rawDescGZIP() []byte {
 	return file_onbehalf_bff_v1_admin_proto_rawDescData
 }
 
-var file_onbehalf_bff_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_onbehalf_bff_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_onbehalf_bff_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_onbehalf_bff_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_onbehalf_bff_v1_admin_proto_goTypes = []any{
 	(KeyState)(0),                         // 0: onbehalf.bff.v1.KeyState
-	(*RevokeRequest)(nil),                 // 1: onbehalf.bff.v1.RevokeRequest
-	(*RevokeResponse)(nil),                // 2: onbehalf.bff.v1.RevokeResponse
-	(*ListRevocationsRequest)(nil),        // 3: onbehalf.bff.v1.ListRevocationsRequest
-	(*ListRevocationsResponse)(nil),       // 4: onbehalf.bff.v1.ListRevocationsResponse
-	(*RevocationInfo)(nil),                // 5: onbehalf.bff.v1.RevocationInfo
-	(*ListKeysRequest)(nil),               // 6: onbehalf.bff.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),              // 7: onbehalf.bff.v1.ListKeysResponse
-	(*KeyInfo)(nil),                       // 8: onbehalf.bff.v1.KeyInfo
-	(*RotateKeyRequest)(nil),              // 9: onbehalf.bff.v1.RotateKeyRequest
-	(*RotateKeyResponse)(nil),             // 10: onbehalf.bff.v1.RotateKeyResponse
-	(*ListServicesRequest)(nil),           // 11: onbehalf.bff.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),          // 12: onbehalf.bff.v1.ListServicesResponse
-	(*ServiceInfo)(nil),                   // 13: onbehalf.bff.v1.ServiceInfo
-	(*CreateEnrollmentTokenRequest)(nil),  // 14: onbehalf.bff.v1.CreateEnrollmentTokenRequest
-	(*CreateEnrollmentTokenResponse)(nil), // 15: onbehalf.bff.v1.CreateEnrollmentTokenResponse
-	(*v1.Target)(nil),                     // 16: onbehalf.trust.v1.Target
-	(*timestamppb.Timestamp)(nil),         // 17: google.protobuf.Timestamp
-	(*v1.KeyRef)(nil),                     // 18: onbehalf.trust.v1.KeyRef
-	(*durationpb.Duration)(nil),           // 19: google.protobuf.Duration
+	(Severity)(0),                         // 1: onbehalf.bff.v1.Severity
+	(*RevokeRequest)(nil),                 // 2: onbehalf.bff.v1.RevokeRequest
+	(*RevokeResponse)(nil),                // 3: onbehalf.bff.v1.RevokeResponse
+	(*ListRevocationsRequest)(nil),        // 4: onbehalf.bff.v1.ListRevocationsRequest
+	(*ListRevocationsResponse)(nil),       // 5: onbehalf.bff.v1.ListRevocationsResponse
+	(*RevocationInfo)(nil),                // 6: onbehalf.bff.v1.RevocationInfo
+	(*ListKeysRequest)(nil),               // 7: onbehalf.bff.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),              // 8: onbehalf.bff.v1.ListKeysResponse
+	(*KeyInfo)(nil),                       // 9: onbehalf.bff.v1.KeyInfo
+	(*RotateKeyRequest)(nil),              // 10: onbehalf.bff.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),             // 11: onbehalf.bff.v1.RotateKeyResponse
+	(*ListServicesRequest)(nil),           // 12: onbehalf.bff.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),          // 13: onbehalf.bff.v1.ListServicesResponse
+	(*ServiceInfo)(nil),                   // 14: onbehalf.bff.v1.ServiceInfo
+	(*CreateEnrollmentTokenRequest)(nil),  // 15: onbehalf.bff.v1.CreateEnrollmentTokenRequest
+	(*CreateEnrollmentTokenResponse)(nil), // 16: onbehalf.bff.v1.CreateEnrollmentTokenResponse
+	(*CheckStoreRequest)(nil),             // 17: onbehalf.bff.v1.CheckStoreRequest
+	(*CheckStoreResponse)(nil),            // 18: onbehalf.bff.v1.CheckStoreResponse
+	(*Finding)(nil),                       // 19: onbehalf.bff.v1.Finding
+	(*BackupStoreRequest)(nil),            // 20: onbehalf.bff.v1.BackupStoreRequest
+	(*BackupStoreResponse)(nil),           // 21: onbehalf.bff.v1.BackupStoreResponse
+	(*v1.Target)(nil),                     // 22: onbehalf.trust.v1.Target
+	(*timestamppb.Timestamp)(nil),         // 23: google.protobuf.Timestamp
+	(*v1.KeyRef)(nil),                     // 24: onbehalf.trust.v1.KeyRef
+	(*durationpb.Duration)(nil),           // 25: google.protobuf.Duration
 }
 var file_onbehalf_bff_v1_admin_proto_depIdxs = []int32{
-	16, // 0: onbehalf.bff.v1.RevokeRequest.target:type_name -> onbehalf.trust.v1.Target
-	5,  // 1: onbehalf.bff.v1.ListRevocationsResponse.revocations:type_name -> onbehalf.bff.v1.RevocationInfo
-	16, // 2: onbehalf.bff.v1.RevocationInfo.target:type_name -> onbehalf.trust.v1.Target
-	17, // 3: onbehalf.bff.v1.RevocationInfo.time:type_name -> google.protobuf.Timestamp
-	8,  // 4: onbehalf.bff.v1.ListKeysResponse.keys:type_name -> onbehalf.bff.v1.KeyInfo
-	18, // 5: onbehalf.bff.v1.KeyInfo.ref:type_name -> onbehalf.trust.v1.KeyRef
+	22, // 0: onbehalf.bff.v1.RevokeRequest.target:type_name -> onbehalf.trust.v1.Target
+	6,  // 1: onbehalf.bff.v1.ListRevocationsResponse.revocations:type_name -> onbehalf.bff.v1.RevocationInfo
+	22, // 2: onbehalf.bff.v1.RevocationInfo.target:type_name -> onbehalf.trust.v1.Target
+	23, // 3: onbehalf.bff.v1.RevocationInfo.time:type_name -> google.protobuf.Timestamp
+	9,  // 4: onbehalf.bff.v1.ListKeysResponse.keys:type_name -> onbehalf.bff.v1.KeyInfo
+	24, // 5: onbehalf.bff.v1.KeyInfo.ref:type_name -> onbehalf.trust.v1.KeyRef
 	0,  // 6: onbehalf.bff.v1.KeyInfo.state:type_name -> onbehalf.bff.v1.KeyState
-	17, // 7: onbehalf.bff.v1.KeyInfo.published:type_name -> google.protobuf.Timestamp
-	17, // 8: onbehalf.bff.v1.KeyInfo.expires:type_name -> google.protobuf.Timestamp
-	13, // 9: onbehalf.bff.v1.ListServicesResponse.services:type_name -> onbehalf.bff.v1.ServiceInfo
-	17, // 10: onbehalf.bff.v1.ServiceInfo.since:type_name -> google.protobuf.Timestamp
-	17, // 11: onbehalf.bff.v1.ServiceInfo.reported:type_name -> google.protobuf.Timestamp
-	19, // 12: onbehalf.bff.v1.ServiceInfo.behind:type_name -> google.protobuf.Duration
-	19, // 13: onbehalf.bff.v1.CreateEnrollmentTokenRequest.life:type_name -> google.protobuf.Duration
-	17, // 14: onbehalf.bff.v1.CreateEnrollmentTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	1,  // 15: onbehalf.bff.v1.AdminService.Revoke:input_type -> onbehalf.bff.v1.RevokeRequest
-	3,  // 16: onbehalf.bff.v1.AdminService.ListRevocations:input_type -> onbehalf.bff.v1.ListRevocationsRequest
-	6,  // 17: onbehalf.bff.v1.AdminService.ListKeys:input_type -> onbehalf.bff.v1.ListKeysRequest
-	9,  // 18: onbehalf.bff.v1.AdminService.RotateKey:input_type -> onbehalf.bff.v1.RotateKeyRequest
-	11, // 19: onbehalf.bff.v1.AdminService.ListServices:input_type -> onbehalf.bff.v1.ListServicesRequest
-	14, // 20: onbehalf.bff.v1.AdminService.CreateEnrollmentToken:input_type -> onbehalf.bff.v1.CreateEnrollmentTokenRequest
-	2,  // 21: onbehalf.bff.v1.AdminService.Revoke:output_type -> onbehalf.bff.v1.RevokeResponse
-	4,  // 22: onbehalf.bff.v1.AdminService.ListRevocations:output_type -> onbehalf.bff.v1.ListRevocationsResponse
-	7,  // 23: onbehalf.bff.v1.AdminService.ListKeys:output_type -> onbehalf.bff.v1.ListKeysResponse
-	10, // 24: onbehalf.bff.v1.AdminService.RotateKey:output_type -> onbehalf.bff.v1.RotateKeyResponse
-	12, // 25: onbehalf.bff.v1.AdminService.ListServices:output_type -> onbehalf.bff.v1.ListServicesResponse
-	15, // 26: onbehalf.bff.v1.AdminService.CreateEnrollmentToken:output_type -> onbehalf.bff.v1.CreateEnrollmentTokenResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	23, // 7: onbehalf.bff.v1.KeyInfo.published:type_name -> google.protobuf.Timestamp
+	23, // 8: onbehalf.bff.v1.KeyInfo.expires:type_name -> google.protobuf.Timestamp
+	14, // 9: onbehalf.bff.v1.ListServicesResponse.services:type_name -> onbehalf.bff.v1.ServiceInfo
+	23, // 10: onbehalf.bff.v1.ServiceInfo.since:type_name -> google.protobuf.Timestamp
+	23, // 11: onbehalf.bff.v1.ServiceInfo.reported:type_name -> google.protobuf.Timestamp
+	25, // 12: onbehalf.bff.v1.ServiceInfo.behind:type_name -> google.protobuf.Duration
+	25, // 13: onbehalf.bff.v1.CreateEnrollmentTokenRequest.life:type_name -> google.protobuf.Duration
+	23, // 14: onbehalf.bff.v1.CreateEnrollmentTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	19, // 15: onbehalf.bff.v1.CheckStoreResponse.findings:type_name -> onbehalf.bff.v1.Finding
+	1,  // 16: onbehalf.bff.v1.Finding.severity:type_name -> onbehalf.bff.v1.Severity
+	2,  // 17: onbehalf.bff.v1.AdminService.Revoke:input_type -> onbehalf.bff.v1.RevokeRequest
+	4,  // 18: onbehalf.bff.v1.AdminService.ListRevocations:input_type -> onbehalf.bff.v1.ListRevocationsRequest
+	7,  // 19: onbehalf.bff.v1.AdminService.ListKeys:input_type -> onbehalf.bff.v1.ListKeysRequest
+	10, // 20: onbehalf.bff.v1.AdminService.RotateKey:input_type -> onbehalf.bff.v1.RotateKeyRequest
+	12, // 21: onbehalf.bff.v1.AdminService.ListServices:input_type -> onbehalf.bff.v1.ListServicesRequest
+	15, // 22: onbehalf.bff.v1.AdminService.CreateEnrollmentToken:input_type -> onbehalf.bff.v1.CreateEnrollmentTokenRequest
+	17, // 23: onbehalf.bff.v1.AdminService.CheckStore:input_type -> onbehalf.bff.v1.CheckStoreRequest
+	20, // 24: onbehalf.bff.v1.AdminService.BackupStore:input_type -> onbehalf.bff.v1.BackupStoreRequest
+	3,  // 25: onbehalf.bff.v1.AdminService.Revoke:output_type -> onbehalf.bff.v1.RevokeResponse
+	5,  // 26: onbehalf.bff.v1.AdminService.ListRevocations:output_type -> onbehalf.bff.v1.ListRevocationsResponse
+	8,  // 27: onbehalf.bff.v1.AdminService.ListKeys:output_type -> onbehalf.bff.v1.ListKeysResponse
+	11, // 28: onbehalf.bff.v1.AdminService.RotateKey:output_type -> onbehalf.bff.v1.RotateKeyResponse
+	13, // 29: onbehalf.bff.v1.AdminService.ListServices:output_type -> onbehalf.bff.v1.ListServicesResponse
+	16, // 30: onbehalf.bff.v1.AdminService.CreateEnrollmentToken:output_type -> onbehalf.bff.v1.CreateEnrollmentTokenResponse
+	18, // 31: onbehalf.bff.v1.AdminService.CheckStore:output_type -> onbehalf.bff.v1.CheckStoreResponse
+	21, // 32: onbehalf.bff.v1.AdminService.BackupStore:output_type -> onbehalf.bff.v1.BackupStoreResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_onbehalf_bff_v1_admin_proto_init() }
@@ -1102,8 +1378,8 @@ func file_onbehalf_bff_v1_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_onbehalf_bff_v1_admin_proto_rawDesc), len(file_onbehalf_bff_v1_admin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   15,
+			NumEnums:      2,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

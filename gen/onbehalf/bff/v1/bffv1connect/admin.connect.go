@@ -38,6 +38,10 @@ const (
 	// AdminServiceCreateEnrollmentTokenProcedure is the procedure name of the AdminService's
 	// CreateEnrollmentToken RPC.
 	AdminServiceCreateEnrollmentTokenProcedure = "/onbehalf.bff.v1.AdminService/CreateEnrollmentToken"
+	// AdminServiceCheckStoreProcedure is the procedure name of the AdminService's CheckStore RPC.
+	AdminServiceCheckStoreProcedure = "/onbehalf.bff.v1.AdminService/CheckStore"
+	// AdminServiceBackupStoreProcedure is the procedure name of the AdminService's BackupStore RPC.
+	AdminServiceBackupStoreProcedure = "/onbehalf.bff.v1.AdminService/BackupStore"
 )
 
 var (
@@ -83,6 +87,20 @@ var (
 			Procedure:  AdminServiceCreateEnrollmentTokenProcedure,
 		}
 	})
+	adminServiceCheckStoreSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_onbehalf_bff_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("CheckStore"),
+			Procedure:  AdminServiceCheckStoreProcedure,
+		}
+	})
+	adminServiceBackupStoreSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeServer,
+			Schema:     v1.File_onbehalf_bff_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("BackupStore"),
+			Procedure:  AdminServiceBackupStoreProcedure,
+		}
+	})
 )
 
 // AdminServiceClient is a client for the onbehalf.bff.v1.AdminService service.
@@ -101,12 +119,36 @@ type AdminServiceClient interface {
 	ListServices(context.Context, *v1.ListServicesRequest) (*v1.ListServicesResponse, error)
 	// CreateEnrollmentToken makes a token with which a service enrols once.
 	CreateEnrollmentToken(context.Context, *v1.CreateEnrollmentTokenRequest) (*v1.CreateEnrollmentTokenResponse, error)
+	// CheckStore says whether the store is as durable as it should be.
+	CheckStore(context.Context, *v1.CheckStoreRequest) (*v1.CheckStoreResponse, error)
+	// BackupStore returns all that is in the store, in parts.
+	BackupStore(context.Context, *v1.BackupStoreRequest) (AdminServiceBackupStoreClientStream, error)
 }
 
 // NewAdminServiceClient constructs a client for the onbehalf.bff.v1.AdminService service. Multiple
 // service clients may share a single connect.Client.
 func NewAdminServiceClient(client *connect.Client) AdminServiceClient {
 	return &adminServiceClient{client: client}
+}
+
+// AdminServiceBackupStoreClientStream is the client stream for the AdminService's BackupStore RPC.
+type AdminServiceBackupStoreClientStream struct {
+	stream connect.ClientStream
+}
+
+// Receive returns the next response message from the server.
+func (s AdminServiceBackupStoreClientStream) Receive() (*v1.BackupStoreResponse, error) {
+	var res v1.BackupStoreResponse
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s AdminServiceBackupStoreClientStream) Close() error {
+	return s.stream.Close()
 }
 
 // AdminServiceHandler is an implementation of the onbehalf.bff.v1.AdminService service.
@@ -125,6 +167,10 @@ type AdminServiceHandler interface {
 	ListServices(context.Context, *v1.ListServicesRequest) (*v1.ListServicesResponse, error)
 	// CreateEnrollmentToken makes a token with which a service enrols once.
 	CreateEnrollmentToken(context.Context, *v1.CreateEnrollmentTokenRequest) (*v1.CreateEnrollmentTokenResponse, error)
+	// CheckStore says whether the store is as durable as it should be.
+	CheckStore(context.Context, *v1.CheckStoreRequest) (*v1.CheckStoreResponse, error)
+	// BackupStore returns all that is in the store, in parts.
+	BackupStore(context.Context, *v1.BackupStoreRequest, AdminServiceBackupStoreServerStream) error
 }
 
 // RegisterAdminServiceHandler registers svc as the onbehalf.bff.v1.AdminService implementation on
@@ -138,7 +184,24 @@ func RegisterAdminServiceHandler(server *connect.Server, svc AdminServiceHandler
 		connect.Method{Spec: adminServiceRotateKeySpec(), Handler: adapter.rotateKey},
 		connect.Method{Spec: adminServiceListServicesSpec(), Handler: adapter.listServices},
 		connect.Method{Spec: adminServiceCreateEnrollmentTokenSpec(), Handler: adapter.createEnrollmentToken},
+		connect.Method{Spec: adminServiceCheckStoreSpec(), Handler: adapter.checkStore},
+		connect.Method{Spec: adminServiceBackupStoreSpec(), Handler: adapter.backupStore},
 	)
+}
+
+// AdminServiceBackupStoreServerStream is the server stream for the AdminService's BackupStore RPC.
+type AdminServiceBackupStoreServerStream struct {
+	stream connect.ServerStream
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s AdminServiceBackupStoreServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s AdminServiceBackupStoreServerStream) Send(res *v1.BackupStoreResponse) error {
+	return s.stream.Send(res)
 }
 
 // UnimplementedAdminServiceHandler returns CodeUnimplemented from all methods.
@@ -166,6 +229,14 @@ func (UnimplementedAdminServiceHandler) ListServices(context.Context, *v1.ListSe
 
 func (UnimplementedAdminServiceHandler) CreateEnrollmentToken(context.Context, *v1.CreateEnrollmentTokenRequest) (*v1.CreateEnrollmentTokenResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "onbehalf.bff.v1.AdminService.CreateEnrollmentToken is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) CheckStore(context.Context, *v1.CheckStoreRequest) (*v1.CheckStoreResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "onbehalf.bff.v1.AdminService.CheckStore is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) BackupStore(context.Context, *v1.BackupStoreRequest, AdminServiceBackupStoreServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "onbehalf.bff.v1.AdminService.BackupStore is not implemented")
 }
 
 type adminServiceClient struct {
@@ -218,6 +289,22 @@ func (c *adminServiceClient) CreateEnrollmentToken(ctx context.Context, req *v1.
 		return nil, err
 	}
 	return &res, nil
+}
+
+func (c *adminServiceClient) CheckStore(ctx context.Context, req *v1.CheckStoreRequest) (*v1.CheckStoreResponse, error) {
+	var res v1.CheckStoreResponse
+	if err := c.client.CallUnary(ctx, adminServiceCheckStoreSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) BackupStore(ctx context.Context, req *v1.BackupStoreRequest) (AdminServiceBackupStoreClientStream, error) {
+	stream, err := c.client.CallServerStream(ctx, adminServiceBackupStoreSpec(), req)
+	if err != nil {
+		return AdminServiceBackupStoreClientStream{}, err
+	}
+	return AdminServiceBackupStoreClientStream{stream: stream}, nil
 }
 
 type adminServiceHandler struct{ svc AdminServiceHandler }
@@ -292,4 +379,24 @@ func (h adminServiceHandler) createEnrollmentToken(ctx context.Context, _ connec
 		return err
 	}
 	return stream.Send(res)
+}
+
+func (h adminServiceHandler) checkStore(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CheckStoreRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.CheckStore(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) backupStore(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.BackupStoreRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	return h.svc.BackupStore(ctx, &req, AdminServiceBackupStoreServerStream{stream: stream})
 }

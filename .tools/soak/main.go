@@ -1,0 +1,47 @@
+// Command soak runs an edge and up to a thousand services that follow it, each
+// in a process of its own, and prints how rotation and revocation hold against
+// their bounds.
+//
+// It ends by itself. A figure that misses its bound is shown as missed; the
+// command fails only if something does not work, or a call failed. Everything is
+// on the loopback interface and in a directory that it removes.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// most is how long a run may take: whatever hangs then is ended.
+const most = 10 * time.Minute
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == "child" {
+		exit(child(os.Args[2], os.Args[3:]))
+	}
+	services := flag.Int("services", 1000, "how many services follow the feed")
+	rotations := flag.Int("rotations", 50, "how many times the signing key is rotated under load")
+	rounds := flag.Int("rounds", 20, "how many revocations are timed")
+	streams := flag.Int("streams", 200, "how many streams are open when one is timed")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	exit(run(ctx, plan{services: *services, rotations: *rotations, rounds: *rounds, streams: *streams}))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+type plan struct{ services, rotations, rounds, streams int }

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
+	"github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1/bffv1connect"
+	"github.com/onbehalf-dev/onbehalf/principal"
+	"github.com/onbehalf-dev/onbehalf/principal/revocation"
+
+	"github.com/onbehalf-dev/onbehalf/bff"
+)
+
+// reach is for how long the command waits to tell who has the revocation.
+const reach = 2 * time.Second
+
+type revokeCmd struct {
+	Identity  revokeIdentity  `cmd:"" help:"End all that an identity takes part in: a person, an agent or a service (hm-…, am-…, svc-…). It may log in again."`
+	Session   revokeSession   `cmd:"" help:"End one login session, with all that agents do on it."`
+	Grant     revokeGrant     `cmd:"" help:"End one delegation, with all below it."`
+	Principal revokePrincipal `cmd:"" help:"End one principal, by the id in the audit records."`
+	Service   revokeService   `cmd:"" help:"End all that a service has passed on, and its keys. It enrols again only with a new token."`
+	List      revokeList      `cmd:"" help:"List what is revoked, the newest first."`
+}
+
+// Help is what kong shows below the flags.
+func (*revokeCmd) Help() string {
+	return "A key is revoked with onbehalf keys revoke. What is revoked stays so; calls and streams under way end too."
+}
+
+// revokeFlags are what all kinds of revocations have.
+type revokeFlags struct {
+	edgeCommand
+	Issuer string `help:"Under whose name the id is; the edge's own unless another is named." placeholder:"NAME"`
+	Reason string `help:"Why, for the record." placeholder:"TEXT"`
+}
+
+func (f *revokeFlags) revoke(stdout io.Writer, target func(issuer string) (revocation.Target, error)) error {
+	return f.call(func(ctx context.Context, cfg *bff.Config, edge bffv1connect.AdminServiceClient) error {
+		issuer := f.Issuer
+		if issuer == "" {
+			issuer = cfg.Issuer
+		}
+		t, err := target(issuer)
+		if err != nil {
+			return err
+		}
+		return revoke(ctx, stdout, edge, t, f.Reason)
+	})
+}
+
+// revoke revokes, and says who has it.
+func revoke(ctx context.Context, stdout io.Writer, edge bffv1connect.AdminServiceClient, t revocation.Target, reason string) error {
+	done, err := edge.Revoke(ctx, &bffv1.RevokeRequest{Target: t.Proto(), Reason: reason})
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	fmt.Fprintf(stdout, "revoked and durable: %s (sequence %d)\n", t, done.GetSequence())
+	ctx, cancel := context.WithTimeout(ctx, reach)
+	defer cancel()
+	for {
+		list, err := edge.ListServices(ctx, &bffv1.ListServicesRequest{})
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		have, missing := 0, ""
+		for _, s := range list.GetServices() {
+			if s.GetSequence() >= done.GetSequence() {
+				have++
+			} else if missing == "" {
+				missing = s.GetService()
+			}
+		}
+		all := len(list.GetServices())
+		if err == nil && have == all {
+			_, err = fmt.Fprintf(stdout, "%d of %d services that follow this edge have it, after %v\n", have, all, time.Since(start).Round(time.Millisecond))
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			_, err = fmt.Fprintf(stdout, "%d of %d services that follow this edge have it after %v; not yet %s: see onbehalf services\n", have, all, reach, missing)
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+type revokeIdentity struct {
+	ID string `arg:"" help:"Such as hm-6ba7b810-9dad-11d1-80b4-00c04fd430c8, am-helper or svc-billing."`
+	revokeFlags
+}
+
+// Run is called by kong.
+func (c *revokeIdentity) Run(stdout io.Writer) error {
+	return c.revoke(stdout, func(issuer string) (revocation.Target, error) {
+		id, err := principal.ParseIdentity(c.ID, issuer)
+		return revocation.Identity(id), err
+	})
+}
+
+type revokeSession struct {
+	ID string `arg:"" help:"The session in the audit records."`
+	revokeFlags
+}
+
+// Run is called by kong.
+func (c *revokeSession) Run(stdout io.Writer) error {
+	return c.revoke(stdout, issued(revocation.Session, c.ID))
+}
+
+type revokeGrant struct {
+	ID string `arg:"" help:"The grant in the audit records."`
+	revokeFlags
+}
+
+// Run is called by kong.
+func (c *revokeGrant) Run(stdout io.Writer) error {
+	return c.revoke(stdout, issued(revocation.Grant, c.ID))
+}
+
+type revokePrincipal struct {
+	ID string `arg:"" help:"The principal's id in the audit records."`
+	revokeFlags
+}
+
+// Run is called by kong.
+func (c *revokePrincipal) Run(stdout io.Writer) error {
+	return c.revoke(stdout, issued(revocation.Principal, c.ID))
+}
+
+func issued(of func(string, principal.ID) revocation.Target, id string) func(string) (revocation.Target, error) {
+	return func(issuer string) (revocation.Target, error) {
+		parsed, err := principal.ParseID(id)
+		return of(issuer, parsed), err
+	}
+}
+
+type revokeService struct {
+	Name string `arg:"" help:"The service's name."`
+	revokeFlags
+}
+
+// Run is called by kong.
+func (c *revokeService) Run(stdout io.Writer) error {
+	return c.revoke(stdout, func(string) (revocation.Target, error) { return revocation.Service(c.Name), nil })
+}
+
+type revokeList struct {
+	edgeCommand
+	Limit uint32 `help:"At most this many; 20 by default." default:"20" placeholder:"N"`
+}
+
+// Run is called by kong.
+func (c *revokeList) Run(stdout io.Writer) error {
+	return c.call(func(ctx context.Context, _ *bff.Config, edge bffv1connect.AdminServiceClient) error {
+		list, err := edge.ListRevocations(ctx, &bffv1.ListRevocationsRequest{Limit: c.Limit})
+		if err != nil {
+			return err
+		}
+		t := newTable(stdout, "WHEN", "WHAT", "WHY")
+		for _, r := range list.GetRevocations() {
+			target, err := revocation.FromProto(r.GetTarget())
+			if err != nil {
+				return err
+			}
+			t.row(when(r.GetTime().AsTime()), target.String(), r.GetReason())
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(stdout, "%d of %d\n", len(list.GetRevocations()), list.GetTotal())
+		return err
+	})
+}

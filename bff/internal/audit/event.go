@@ -1,0 +1,67 @@
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Action is what somebody has done with the edge itself. The list is closed.
+type Action string
+
+// The actions.
+const (
+	ActionRevoke   Action = "revoke"   // an operator has revoked something
+	ActionEnroll   Action = "enroll"   // a service has enrolled a key
+	ActionToken    Action = "token"    // an operator has made an enrolment token
+	ActionIssue    Action = "issue"    // a service acts for itself
+	ActionRenew    Action = "renew"    // a service has a fresh principal of the same session
+	ActionRotate   Action = "rotate"   // the edge has published its next key
+	ActionActivate Action = "activate" // the edge signs with another key
+	ActionRetire   Action = "retire"   // a key of the edge verifies no more
+)
+
+// Event is the record of an action. Zero fields are left out.
+type Event struct {
+	Time     time.Time
+	Action   Action
+	Decision Decision
+	// Service is who did it or for whom it was done; Peer the address.
+	Service, Peer string
+	// Target is what was revoked.
+	Target string
+	// Note is the operator's reason.
+	Note string
+	// KeyID is the key concerned.
+	KeyID string
+	// Sequence is that of the store.
+	Sequence uint64
+	// PrincipalID is what was issued, Parent what it was issued in exchange for.
+	PrincipalID, Parent string
+	// Detail says more about a refusal, in words of the edge.
+	Detail string
+}
+
+// WriteEvent writes the record of an action. If that fails it is kept for later.
+func (l *Log) WriteEvent(ctx context.Context, e *Event) {
+	record := slog.NewRecord(e.Time, slog.LevelInfo, "event", 0)
+	text := func(key, value string) {
+		if value != "" {
+			record.AddAttrs(slog.String(key, clip(value)))
+		}
+	}
+	text("action", string(e.Action))
+	text("decision", string(e.Decision))
+	text("service", e.Service)
+	text("peer", e.Peer)
+	text("target", e.Target)
+	text("note", e.Note)
+	text("key", e.KeyID)
+	text("principal_id", e.PrincipalID)
+	text("parent_id", e.Parent)
+	text("detail", e.Detail)
+	if e.Sequence > 0 {
+		record.AddAttrs(slog.Uint64("sequence", e.Sequence))
+	}
+	_ = l.handler.Handle(ctx, record) // the sink never fails, it keeps
+}
