@@ -332,10 +332,16 @@ func (b *buffer) String() string {
 // eventually waits for what another goroutine is about to do.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !happened(); {
+	eventuallyWithin(t, 20*time.Second, what, happened)
+}
+
+func eventuallyWithin(t *testing.T, within time.Duration, what string, happened func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !happened(); {
 		if time.Now().After(end) {
-			t.Fatal("not within ten seconds:", what)
+			t.Fatalf("not within %v: %s", within, what)
 		}
+		<-time.After(time.Millisecond)
 	}
 }
 

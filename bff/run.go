@@ -87,6 +87,10 @@ func (s *Server) drain(ctx context.Context, fronts []*front, breakOff context.Ca
 // or not take what it is sent, until its connection is ended.
 const meshSilence = 10 * time.Second
 
+// meshHeaderTable is how much a connection remembers of headers, in bytes each
+// way: there are thousands of connections, and few headers on each.
+const meshHeaderTable = 512
+
 // front is a listener and the server behind it.
 type front struct {
 	name, address string
@@ -118,6 +122,7 @@ func (s *Server) listen(ctx, requests context.Context) ([]*front, error) {
 	mesh := fronts[1].server
 	s.peers.configure(mesh.TLSConfig)
 	mesh.HTTP2.SendPingTimeout, mesh.HTTP2.PingTimeout, mesh.HTTP2.WriteByteTimeout = meshSilence, meshSilence, meshSilence
+	mesh.HTTP2.MaxDecoderHeaderTableSize, mesh.HTTP2.MaxEncoderHeaderTableSize = meshHeaderTable, meshHeaderTable
 	var errs []error
 	for _, f := range fronts {
 		f.server.BaseContext = func(net.Listener) context.Context { return requests }

@@ -17,13 +17,18 @@ import (
 // operated is a running edge whose admin listener the commands find.
 func operated(t *testing.T) (path string, p *process) {
 	t.Helper()
+	return operatedIn(t, t.TempDir())
+}
+
+func operatedIn(t *testing.T, dir string) (path string, p *process) {
+	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := l.Addr().String()
 	l.Close()
-	path = config(t, t.TempDir(), routeTo("http://127.0.0.1:1"))
+	path = config(t, dir, routeTo("http://127.0.0.1:1"))
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -28,18 +28,16 @@ const (
 	// writeTimeout bounds what is done when a caller may have gone: a token that is
 	// used must not be lost half-way.
 	writeTimeout = 15 * time.Second
-	// publishTimeout is how long an answer waits for those who are to know the key.
-	publishTimeout = time.Second
 )
 
 // enrollment is a request that is well-formed.
 type enrollment struct {
 	caller
+	*trustv1.EnrollKeyRequest
 
 	public *principal.PublicKey
 	der    []byte
 	ref    principal.KeyRef
-	*trustv1.EnrollKeyRequest
 }
 
 // EnrollKey is part of the RPC service.
@@ -52,14 +50,7 @@ func (s service) EnrollKey(ctx context.Context, r *trustv1.EnrollKeyRequest) (*t
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.enroll(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	_ = s.WaitAll(ctx, answer.GetSequence()) // who does not have it by then asks for it when it needs it
-	return answer, nil
+	return s.enroll(ctx, e) // who does not have the key by then asks for it when it needs it
 }
 
 func newEnrollment(c caller, r *trustv1.EnrollKeyRequest) (*enrollment, error) {

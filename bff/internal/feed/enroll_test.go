@@ -46,7 +46,7 @@ func TestEnroll(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t)
 	c := e.dial()
-	f := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "ledger"})
+	f := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "ledger"})
 	at := f.snapshot().GetSequence()
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -297,12 +297,12 @@ func TestCertificates(t *testing.T) {
 	wantCode(t, "in another's name", enroll(t, orders, newLink(t, "ledger").request()), connect.CodePermissionDenied)
 	wantCode(t, "in another's name, with its token", enroll(t, orders, newLink(t, "ledger").withToken(e.token("ledger"))), connect.CodePermissionDenied)
 	id := instance()
-	f := watch(t, t.Context(), orders, &trustv1.WatchRequest{Service: "orders", Instance: id})
+	f := watch(t.Context(), t, orders, &trustv1.WatchRequest{Service: "orders", Instance: id})
 	f.snapshot()
 	if list := e.Services(); len(list) != 1 || !list[0].GetVerified() || list[0].GetKeyIds()[0] != k.id {
 		t.Error(list)
 	}
-	f = watch(t, t.Context(), orders, &trustv1.WatchRequest{Service: "ledger"})
+	f = watch(t.Context(), t, orders, &trustv1.WatchRequest{Service: "ledger"})
 	_, err := f.Receive()
 	wantCode(t, "watching as another", err, connect.CodePermissionDenied)
 
@@ -330,11 +330,11 @@ func TestOptionalCertificates(t *testing.T) {
 	dial := e.tls(newAuthority(t))
 	orders, anybody := dial(spiffe+"orders"), e.dial()
 	id := instance()
-	f := watch(t, t.Context(), orders, &trustv1.WatchRequest{Service: "orders", Instance: id})
+	f := watch(t.Context(), t, orders, &trustv1.WatchRequest{Service: "orders", Instance: id})
 	f.snapshot()
 	_, err := anybody.Report(t.Context(), &trustv1.ReportRequest{Service: "orders", Instance: id, Sequence: 1})
 	wantCode(t, "a report for it", err, connect.CodePermissionDenied)
-	other := watch(t, t.Context(), anybody, &trustv1.WatchRequest{Service: "orders", Instance: id})
+	other := watch(t.Context(), t, anybody, &trustv1.WatchRequest{Service: "orders", Instance: id})
 	_, err = other.Receive()
 	wantCode(t, "in its place", err, connect.CodePermissionDenied)
 	wantCode(t, "enrolling for it", enroll(t, anybody, newLink(t, "orders").request()), connect.CodeUnauthenticated)

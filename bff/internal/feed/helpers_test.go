@@ -77,7 +77,9 @@ type edge struct {
 	state *state.State
 	store *faulty
 	url   string
-	stop  func() // all of it
+
+	signer atomic.Pointer[principal.Signer]
+	stop   func() // all of it
 }
 
 // faulty is a store that can fail.
@@ -157,8 +159,17 @@ func (e *edge) start(change ...func(*edge, *feed.Options)) {
 }
 
 // dial returns a client with a connection of its own.
-func (e *edge) dial(options ...connecthttp.Option) client {
-	transport := &http.Transport{Protocols: new(http.Protocols)}
+func (e *edge) dial(options ...connecthttp.Option) client { //nolint:ireturn // it is what there is
+	return e.dialWith(&http.HTTP2Config{}, options...)
+}
+
+// dialSmall returns a client that takes little without being read.
+func (e *edge) dialSmall() client { //nolint:ireturn // it is what there is
+	return e.dialWith(&http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10})
+}
+
+func (e *edge) dialWith(config *http.HTTP2Config, options ...connecthttp.Option) client { //nolint:ireturn // it is what there is
+	transport := &http.Transport{Protocols: new(http.Protocols), HTTP2: config}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	e.t.Cleanup(transport.CloseIdleConnections)
 	return trustv1connect.NewTrustFeedServiceClient(connect.NewClient(connecthttp.NewTransport(&http.Client{Transport: transport}, e.url, options...)))
@@ -177,7 +188,7 @@ type following struct {
 	t *testing.T
 }
 
-func watch(t *testing.T, ctx context.Context, c client, r *trustv1.WatchRequest) following {
+func watch(ctx context.Context, t *testing.T, c client, r *trustv1.WatchRequest) following {
 	t.Helper()
 	if r.Instance == nil {
 		r.Instance = instance()

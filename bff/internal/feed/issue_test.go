@@ -128,9 +128,9 @@ type renewing struct {
 	signer *principal.Signer
 }
 
-func newRenewing(t *testing.T) *renewing {
+func newRenewing(t *testing.T, change ...func(*edge, *feed.Options)) *renewing {
 	t.Helper()
-	e := newEdge(t, issuing)
+	e := newEdge(t, append([]func(*edge, *feed.Options){issuing}, change...)...)
 	c := e.dial()
 	w := &renewing{edge: e, client: c, key: e.enrolled(c, "orders")}
 	private := newLink(t, "edge").private
@@ -138,6 +138,7 @@ func newRenewing(t *testing.T) *renewing {
 	if w.signer, err = principal.NewSigner(issuer, private, ""); err != nil {
 		t.Fatal(err)
 	}
+	e.signer.Store(w.signer)
 	record := &bffv1.AuthorityRecord{Replica: "r1", Issuer: issuer, Active: w.signer.Key().ID}
 	record.Keys = []*bffv1.AuthorityKey{{Id: w.signer.Key().ID, PublicKey: linkOf(t, "edge", private).der}}
 	if _, err := e.state.Put(t.Context(), state.AuthorityName("r1"), record); err != nil {

@@ -83,7 +83,7 @@ func TestRestart(t *testing.T) {
 	e := newEdge(t)
 	c, id := e.dial(), instance()
 	key := e.enrolled(c, "orders")
-	f := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Instance: id})
+	f := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Instance: id})
 	at := f.snapshot().GetSequence()
 	seen := e.revoke(session(1))
 	if at = f.event(at).GetSequence(); at < seen {
@@ -95,7 +95,7 @@ func TestRestart(t *testing.T) {
 		_, err = f.Receive()
 	}
 	e.start()
-	f = watch(t, t.Context(), e.dial(), &trustv1.WatchRequest{Service: "orders", Instance: id, Sequence: at})
+	f = watch(t.Context(), t, e.dial(), &trustv1.WatchRequest{Service: "orders", Instance: id, Sequence: at})
 	s := f.snapshot()
 	found := false
 	for _, r := range s.GetRevocations() {

@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -179,7 +178,7 @@ func (t *tracker) all() []watcher {
 	}
 	t.mu.Unlock()
 	slices.SortFunc(list, func(a, b watcher) int {
-		return cmp.Or(cmp.Compare(a.service, b.service), bytes.Compare([]byte(a.instance), []byte(b.instance)))
+		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.instance, b.instance))
 	})
 	return list
 }

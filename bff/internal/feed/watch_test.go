@@ -31,7 +31,7 @@ func TestWatch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := watch(t, t.Context(), e.dial(options...), &trustv1.WatchRequest{Service: "orders"})
+			f := watch(t.Context(), t, e.dial(options...), &trustv1.WatchRequest{Service: "orders"})
 			s := f.snapshot()
 			keys, skipped, err := keyset.Parse(s.GetKeys())
 			if err != nil || len(skipped) > 0 || len(keys) != 1 || keys[0].ID != key.id || keys[0].Owner != "ledger" {
@@ -44,16 +44,19 @@ func TestWatch(t *testing.T) {
 			}
 			before := s.GetElapsed().AsDuration()
 			beat := f.next().GetEvent()
-			if len(beat.GetRevocations()) == 0 && (beat.GetPrevious() != s.GetSequence() || beat.GetElapsed().AsDuration() <= before) {
+			if beat.GetPrevious() > s.GetSequence() || beat.GetElapsed().AsDuration() <= before {
 				t.Error(beat)
 			}
+			s.Sequence = beat.GetSequence()
+			told := beat.GetRevocations()
 			at := e.revoke(session(100))
-			for {
+			for s.Sequence < at {
 				event := f.event(s.GetSequence())
 				s.Sequence = event.GetSequence()
-				if slices.ContainsFunc(event.GetRevocations(), func(r *trustv1.Revocation) bool { return r.GetSequence() == at }) {
-					break
-				}
+				told = append(told, event.GetRevocations()...)
+			}
+			if !slices.ContainsFunc(told, func(r *trustv1.Revocation) bool { return r.GetSequence() == at }) {
+				t.Error(told)
 			}
 		})
 	}
@@ -66,7 +69,7 @@ func TestResume(t *testing.T) {
 	c := e.dial()
 	ctx, cut := context.WithCancel(t.Context())
 	id := instance()
-	f := watch(t, ctx, c, &trustv1.WatchRequest{Service: "orders", Instance: id})
+	f := watch(ctx, t, c, &trustv1.WatchRequest{Service: "orders", Instance: id})
 	at := f.snapshot().GetSequence()
 	cut()
 	var want []uint64
@@ -74,7 +77,7 @@ func TestResume(t *testing.T) {
 		want = append(want, e.revoke(session(i)))
 	}
 	e.token("orders") // counts, but is not told
-	f = watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Instance: id, Sequence: at})
+	f = watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Instance: id, Sequence: at})
 	event := f.event(at)
 	var got []uint64
 	for _, r := range event.GetRevocations() {
@@ -84,15 +87,72 @@ func TestResume(t *testing.T) {
 		t.Errorf("%v, want %v", event, want)
 	}
 	// Who knows everything is told at once that it does.
-	f = watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Sequence: event.GetSequence()})
+	f = watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Sequence: event.GetSequence()})
 	if e := f.next().GetEvent(); e == nil || e.GetPrevious() != event.GetSequence() || len(e.GetRevocations()) != 0 {
 		t.Error(e)
 	}
 	// Who knows too little for the log gets a snapshot.
-	f = watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Sequence: 1})
+	f = watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Sequence: 1})
 	if s := f.snapshot(); len(s.GetRevocations()) != 5 {
 		t.Error(s)
 	}
+}
+
+// R02: over many cuts at any moment, with revocations in between, nothing is lost.
+func TestCuts(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t)
+	const cuts = 200
+	var known uint64
+	seen := make(map[uint64]bool)
+	id := instance()
+	revoked := make(chan []uint64, 1)
+	stop := make(chan struct{})
+	go func() {
+		var all []uint64
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				revoked <- all
+				return
+			default:
+				all = append(all, e.revoke(session(i)))
+			}
+		}
+	}()
+	c := e.dial()
+	follow := func(messages int, until uint64) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		f := watch(ctx, t, c, &trustv1.WatchRequest{Service: "orders", Instance: id, Sequence: known})
+		for i := 0; i < messages || known < until; i++ {
+			m := f.next()
+			revocations := slices.Concat(m.GetSnapshot().GetRevocations(), m.GetEvent().GetRevocations())
+			switch snapshot, event := m.GetSnapshot(), m.GetEvent(); {
+			case event != nil && (event.GetPrevious() > known || event.GetSequence() < known), snapshot != nil && snapshot.GetSequence() < known:
+				t.Fatalf("at %d: %v", known, m)
+			case event != nil:
+				known = event.GetSequence()
+			case !snapshot.GetMore():
+				known = snapshot.GetSequence()
+			}
+			for _, r := range revocations {
+				seen[r.GetSequence()] = true
+			}
+		}
+	}
+	for i := range cuts {
+		follow(i%4, 0)
+	}
+	close(stop)
+	all := <-revoked
+	follow(0, all[len(all)-1])
+	for _, sequence := range all {
+		if !seen[sequence] {
+			t.Errorf("%d of %d is lost", sequence, len(all))
+		}
+	}
+	t.Logf("%d cuts, %d revocations", cuts, len(all))
 }
 
 // A sequence that is lower than what the caller knows is never sent: an edge that
@@ -101,14 +161,14 @@ func TestEdgeThatIsBehind(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t)
 	c := e.dial()
-	f := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Sequence: e.state.Sequence() + 1000})
+	f := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Sequence: e.state.Sequence() + 1000})
 	_, err := f.Receive()
 	wantCode(t, "behind", err, connect.CodeUnavailable)
 	// One that gets there in time serves.
 	next := e.state.Sequence() + 1
 	revoked := make(chan uint64, 1)
 	go func() { revoked <- e.revoke(session(1)) }()
-	waiting := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Sequence: next})
+	waiting := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Sequence: next})
 	if got := waiting.next().GetEvent(); got.GetSequence() < next || <-revoked > got.GetSequence() {
 		t.Error(got, next)
 	}
@@ -122,8 +182,9 @@ func TestStaleEdge(t *testing.T) {
 	if _, err := c.Confirm(t.Context(), &trustv1.ConfirmRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	f := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders"})
-	at := f.snapshot().GetSequence()
+	f := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders"})
+	f.snapshot()
+	var at uint64
 	e.store.broken.Store(true)
 	_, err := c.Confirm(t.Context(), &trustv1.ConfirmRequest{})
 	wantCode(t, "confirm without a quorum", err, connect.CodeUnavailable)
@@ -135,7 +196,7 @@ func TestStaleEdge(t *testing.T) {
 		}
 	}
 	e.advance(10 * time.Minute)
-	late := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders"})
+	late := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders"})
 	_, err = late.Receive()
 	wantCode(t, "a new watcher", err, connect.CodeUnavailable)
 	// Nothing is said to be fresh any more, but events are told.
@@ -152,7 +213,7 @@ func TestStaleEdge(t *testing.T) {
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, func(_ *edge, o *feed.Options) { o.SendTimeout = 300 * time.Millisecond; o.Heartbeat = time.Minute })
-	slow, quick := watch(t, t.Context(), e.dial(), &trustv1.WatchRequest{Service: "slow"}), watch(t, t.Context(), e.dial(), &trustv1.WatchRequest{Service: "quick"})
+	slow, quick := watch(t.Context(), t, e.dialSmall(), &trustv1.WatchRequest{Service: "slow"}), watch(t.Context(), t, e.dial(), &trustv1.WatchRequest{Service: "quick"})
 	at := quick.snapshot().GetSequence()
 	slow.snapshot()
 	if n := e.Watchers(); n != 2 {
@@ -183,14 +244,14 @@ func TestReplacedWatch(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, func(_ *edge, o *feed.Options) { o.MaxWatchers = 2 })
 	c, id := e.dial(), instance()
-	old := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Instance: id})
+	old := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Instance: id})
 	old.snapshot()
-	other := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "ledger", Instance: id}) // the same id, of another service
+	other := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "ledger", Instance: id}) // the same id, of another service
 	other.snapshot()
-	full := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "payments"})
+	full := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "payments"})
 	_, err := full.Receive()
 	wantCode(t, "one too many", err, connect.CodeResourceExhausted)
-	again := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Instance: id})
+	again := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Instance: id})
 	again.snapshot()
 	for err = nil; err == nil; {
 		_, err = old.Receive()
@@ -219,7 +280,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"long setting":       {Service: "orders", Settings: []string{long}},
 		"many settings":      {Service: "orders", Settings: make([]string, 33)},
 	} {
-		f := watch(t, t.Context(), c, r)
+		f := watch(t.Context(), t, c, r)
 		_, err := f.Receive()
 		wantCode(t, name, err, connect.CodeInvalidArgument)
 	}
@@ -248,7 +309,7 @@ func TestTracker(t *testing.T) {
 	ids := [][]byte{instance(), instance()}
 	var streams []following
 	for _, id := range ids {
-		f := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders", Instance: id, Version: "v1", Settings: []string{"audience=orders"}})
+		f := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders", Instance: id, Version: "v1", Settings: []string{"audience=orders"}})
 		f.snapshot()
 		streams = append(streams, f)
 	}
@@ -321,7 +382,7 @@ func TestThousandWatchers(t *testing.T) { //nolint:paralleltest // it measures t
 		c := e.dial()
 		for range each {
 			go func() {
-				f := watch(t, t.Context(), c, &trustv1.WatchRequest{Service: "orders"})
+				f := watch(t.Context(), t, c, &trustv1.WatchRequest{Service: "orders"})
 				f.snapshot()
 				ready.Done()
 				for range rounds {

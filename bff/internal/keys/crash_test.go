@@ -133,11 +133,11 @@ func told(value []byte) {
 	if err := proto.Unmarshal(value, r); err != nil {
 		panic(err)
 	}
-	line := "published"
+	line := []string{"published"}
 	for _, k := range r.GetKeys() {
-		line += " " + k.GetId()
+		line = append(line, k.GetId())
 	}
-	fmt.Println(line)
+	fmt.Println(strings.Join(line, " "))
 	fmt.Println("active", r.GetActive())
 }
 
@@ -210,7 +210,7 @@ func (v *victim) run(at, lines int) (done bool) {
 	v.t.Helper()
 	v.rounds++
 	cmd := exec.CommandContext(v.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+v.dir, childStart+"="+fmt.Sprint(1_800_000_000+v.rounds*1_000_000), childCrash+"="+fmt.Sprint(at))
+	cmd.Env = append(os.Environ(), childDir+"="+v.dir, childStart+"="+strconv.FormatInt(1_800_000_000+v.rounds*1_000_000, 10), childCrash+"="+strconv.Itoa(at))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		v.t.Fatal(err)

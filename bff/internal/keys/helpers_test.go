@@ -3,6 +3,7 @@ package keys_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"os"
@@ -20,8 +21,6 @@ import (
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/keyset"
 	"github.com/onbehalf-dev/onbehalf/principal/principaltest"
-
-	"crypto/x509"
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/keys"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/store"
@@ -220,11 +219,15 @@ func (e *edge) step() {
 	e.legal()
 }
 
-// pass lets time go by, and the edge look at it once a minute.
+// pass lets time go by, and the edge look at it once a minute, in long times
+// every ten.
 func (e *edge) pass(d time.Duration) {
 	e.t.Helper()
 	for d > 0 {
 		part := min(d, time.Minute)
+		if d > time.Hour {
+			part = 10 * time.Minute
+		}
 		e.clock.advance(part)
 		e.step()
 		d -= part

@@ -24,7 +24,7 @@ func (a *Authority) Run(ctx context.Context) error {
 		wait, err := a.step(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		case errors.Is(err, ErrSuperseded):
 			a.log.ErrorContext(ctx, "this edge signs no more", "error", err)
 			return err

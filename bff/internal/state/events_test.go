@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestSinceIsGapless(t *testing.T) {
 	go func() {
 		for i := range n {
 			if i%3 == 0 {
-				w.put(state.TokenName(fmt.Sprint(i)), &bffv1.EnrollmentToken{Service: "orders", Expires: 1 << 40}) // no event
+				w.put(state.TokenName(strconv.Itoa(i)), &bffv1.EnrollmentToken{Service: "orders", Expires: 1 << 40}) // no event
 			}
 			w.revoke(session(i))
 		}

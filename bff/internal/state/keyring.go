@@ -195,7 +195,7 @@ func (k *keyring) settle(refs []principal.KeyRef) (changed []published, removed 
 		case key == nil && was:
 			delete(k.published, ref)
 			removed = append(removed, ref)
-		case key != nil && !(was && same(old.key, key)):
+		case key != nil && (!was || !same(old.key, key)):
 			jwk, err := keyset.Marshal([]principal.Key{*key})
 			if err != nil { // only a key of a file has not been checked by it
 				k.log.Error("a key cannot be published", "role", ref.Role.String(), "owner", ref.Owner, "key", ref.ID, "error", err)
@@ -240,7 +240,7 @@ func (k *keyring) find(ref principal.KeyRef) *principal.Key {
 }
 
 func refOf(m *trustv1.KeyRef) principal.KeyRef {
-	return principal.KeyRef{Role: principal.KeyRole(m.GetRole()), Owner: m.GetOwner(), ID: m.GetId()} //nolint:gosec // both have the same values
+	return principal.KeyRef{Role: principal.KeyRole(m.GetRole()), Owner: m.GetOwner(), ID: m.GetId()}
 }
 
 func protoRef(ref principal.KeyRef) *trustv1.KeyRef {

@@ -8,9 +8,12 @@ import (
 	trustv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/trust/v1"
 )
 
+// A connection keeps a buffer of the size of the longest frame that it has sent,
+// and there is one for each service: small parts cost less memory than they cost
+// time.
 const (
-	partBytes     = 900 << 10 // of what is in a part, at most
-	documentBytes = 512 << 10
+	partBytes     = 3 << 10 // of what is in a part, at most
+	documentBytes = 3 << 10
 )
 
 // Snapshot is everything as of a sequence. It is immutable.
@@ -39,7 +42,7 @@ func (s *State) Snapshot() Snapshot {
 	}
 }
 
-// Parts returns the snapshot in messages of less than a mebibyte each, with
+// Parts returns the snapshot in small messages, with
 // nothing of the time at which they are sent. There is one at least, and More is
 // false in the last one only. Keys that do not fit into one part come in a
 // document each.

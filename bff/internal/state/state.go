@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,7 +176,7 @@ func (s *State) Generation() uint64 { return s.generation.Load() }
 func (s *State) OnChange(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.onChange = append(s.onChange[:len(s.onChange):len(s.onChange)], f)
+	s.onChange = append(slices.Clip(s.onChange), f)
 }
 
 // Service returns what is kept of a service that was revoked; the zero record if

@@ -75,17 +75,17 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 func (s *Store) readAll(ctx context.Context) ([]Entry, *epoch, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	session, epoch, _, err := s.refresh(ctx)
+	now, err := s.refresh(ctx)
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	watch, err := s.newWatch(ctx, session, epoch, epoch.base)
+	watch, err := s.newWatch(ctx, now, now.epoch.base)
 	if err != nil {
 		return nil, nil, 0, err
 	}
 	defer watch.stop()
 	entries, err := watch.all(ctx)
-	return entries, epoch, watch.last, err
+	return entries, now.epoch, watch.last, err
 }
 
 // readBackup reads a backup to its end and believes nothing of it before.

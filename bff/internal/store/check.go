@@ -50,7 +50,7 @@ type Report struct {
 }
 
 // Worst returns the gravest severity of all findings.
-func (r Report) Worst() Severity {
+func (r *Report) Worst() Severity {
 	worst := OK
 	for _, f := range r.Findings {
 		worst = max(worst, f.Severity)
@@ -58,7 +58,7 @@ func (r Report) Worst() Severity {
 	return worst
 }
 
-func (r *Report) add(s Severity, format string, args ...any) {
+func (r *Report) addf(s Severity, format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{s, fmt.Sprintf(format, args...)})
 }
 
@@ -77,24 +77,24 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*timeout)
 	defer cancel()
 	var r Report
-	session, epoch, info, err := s.refresh(ctx)
+	now, err := s.refresh(ctx)
 	if err != nil {
 		return r, s.unavailable(err)
 	}
-	r.add(OK, "the bucket %s lies in files: %d entries and markers, %d bytes", bucket, info.State.Msgs, info.State.Bytes)
-	s.checkBase(&r, epoch)
+	r.addf(OK, "the bucket %s lies in files: %d entries and markers, %d bytes", bucket, now.info.State.Msgs, now.info.State.Bytes)
+	s.checkBase(&r, now.epoch)
 	if s.embedded != nil {
 		s.checkEmbedded(&r)
 	} else {
-		checkReplicas(&r, info)
-		checkServers(ctx, &r, session.conn)
-		checkLimits(ctx, &r, session.js)
+		checkReplicas(&r, now.info)
+		checkServers(ctx, &r, now.session.conn)
+		checkLimits(ctx, &r, now.session.js)
 	}
 	begun := s.now()
 	if _, err := s.Pulse(ctx); err != nil {
-		r.add(Error, "nothing can be written: %v", err)
+		r.addf(Error, "nothing can be written: %v", err)
 	} else {
-		r.add(OK, "a write was acknowledged in %v", s.now().Sub(begun).Round(10*time.Microsecond))
+		r.addf(OK, "a write was acknowledged in %v", s.now().Sub(begun).Round(10*time.Microsecond))
 	}
 	return r, nil
 }
@@ -102,32 +102,32 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 func (s *Store) checkBase(r *Report, epoch *epoch) {
 	if now := newBase(s.now(), 0); epoch.base > now+1<<16*60 {
 		ahead := time.Duration((epoch.base-now)>>16) * time.Second
-		r.add(Warning, "the sequence base %d lies %v ahead of this machine's clock: one of the two clocks was wrong; sequences go on growing from there", epoch.base, ahead)
+		r.addf(Warning, "the sequence base %d lies %v ahead of this machine's clock: one of the two clocks was wrong; sequences go on growing from there", epoch.base, ahead)
 		return
 	}
-	r.add(OK, "the sequence base is %d", epoch.base)
+	r.addf(OK, "the sequence base is %d", epoch.base)
 }
 
 func (s *Store) checkEmbedded(r *Report) {
-	r.add(OK, "every write is synced before it is acknowledged")
-	r.add(Warning, "it is embedded, so this disk has the only copy: make backups, or use an external store of 3 servers")
+	r.addf(OK, "every write is synced before it is acknowledged")
+	r.addf(Warning, "it is embedded, so this disk has the only copy: make backups, or use an external store of 3 servers")
 	free, err := freeSpace(s.embedded.dir)
 	switch {
 	case err != nil:
-		r.add(Warning, "the free space of the disk cannot be seen: %v", err)
+		r.addf(Warning, "the free space of the disk cannot be seen: %v", err)
 	case free < s.embedded.minFree:
-		r.add(Error, "the disk is full, %d MiB are left: free at least %d MiB, nothing is written until then", free>>20, s.embedded.minFree>>20)
+		r.addf(Error, "the disk is full, %d MiB are left: free at least %d MiB, nothing is written until then", free>>20, s.embedded.minFree>>20)
 	case free < lowSpace:
-		r.add(Warning, "%d MiB are left on the disk: make space", free>>20)
+		r.addf(Warning, "%d MiB are left on the disk: make space", free>>20)
 	default:
-		r.add(OK, "%d MiB are left on the disk", free>>20)
+		r.addf(OK, "%d MiB are left on the disk", free>>20)
 	}
 }
 
 func checkReplicas(r *Report, info *jetstream.StreamInfo) {
 	cluster := info.Cluster
 	if cluster == nil || info.Config.Replicas < 3 {
-		r.add(Error, "there are %d copies, so one server that is lost loses what was acknowledged or stops all writes: run 3 servers as a cluster and set the stream %s to 3 replicas", info.Config.Replicas, streamName)
+		r.addf(Error, "there are %d copies, so one server that is lost loses what was acknowledged or stops all writes: run 3 servers as a cluster and set the stream %s to 3 replicas", info.Config.Replicas, streamName)
 		return
 	}
 	servers := map[string]bool{cluster.Leader: cluster.Leader != ""}
@@ -135,15 +135,15 @@ func checkReplicas(r *Report, info *jetstream.StreamInfo) {
 	if cluster.Leader != "" {
 		present = 1
 	} else {
-		r.add(Error, "no server leads the bucket: start the servers that are down")
+		r.addf(Error, "no server leads the bucket: start the servers that are down")
 	}
 	for _, p := range cluster.Replicas {
 		servers[p.Name] = true
 		switch {
 		case p.Offline:
-			r.add(Error, "the server %s is down: start it", p.Name)
+			r.addf(Error, "the server %s is down: start it", p.Name)
 		case !p.Current:
-			r.add(Warning, "the server %s lags behind by %d, or is down: see its log if that stays so", p.Name, p.Lag)
+			r.addf(Warning, "the server %s lags behind by %d, or is down: see its log if that stays so", p.Name, p.Lag)
 		default:
 			present++
 		}
@@ -155,13 +155,13 @@ func (r *Report) quorum(replicas, servers, present int) {
 	majority := replicas/2 + 1
 	switch {
 	case servers < replicas:
-		r.add(Error, "%d copies lie on %d servers: add servers to the cluster", replicas, servers)
+		r.addf(Error, "%d copies lie on %d servers: add servers to the cluster", replicas, servers)
 	case present < majority:
-		r.add(Error, "%d of %d servers are there and up to date, a majority is %d: start the others", present, replicas, majority)
+		r.addf(Error, "%d of %d servers are there and up to date, a majority is %d: start the others", present, replicas, majority)
 	case present == majority && present < replicas:
-		r.add(Warning, "%d of %d servers are there and up to date: if one more is lost nothing can be written", present, replicas)
+		r.addf(Warning, "%d of %d servers are there and up to date: if one more is lost nothing can be written", present, replicas)
 	default:
-		r.add(OK, "%d of %d servers are there and up to date", present, replicas)
+		r.addf(OK, "%d of %d servers are there and up to date", present, replicas)
 	}
 }
 
@@ -170,20 +170,20 @@ func (r *Report) quorum(replicas, servers, present int) {
 func checkServers(ctx context.Context, r *Report, conn *nats.Conn) {
 	answers, err := askServers(ctx, conn)
 	if err != nil || len(answers) == 0 {
-		r.add(Warning, "whether servers sync every write cannot be seen from this account: make sure that each has sync_interval: always in its jetstream settings")
+		r.addf(Warning, "whether servers sync every write cannot be seen from this account: make sure that each has sync_interval: always in its jetstream settings")
 		return
 	}
 	for _, a := range answers {
 		switch {
 		case a.Data.Disabled:
-			r.add(Error, "the server %s has no JetStream: see its log", a.Server.Name)
+			r.addf(Error, "the server %s has no JetStream: see its log", a.Server.Name)
 		case !a.Data.Config.SyncAlways:
-			r.add(Error, "the server %s syncs every %v only: set sync_interval: always in its jetstream settings", a.Server.Name, a.Data.Config.SyncInterval)
+			r.addf(Error, "the server %s syncs every %v only: set sync_interval: always in its jetstream settings", a.Server.Name, a.Data.Config.SyncInterval)
 		default:
-			r.add(OK, "the server %s syncs every write", a.Server.Name)
+			r.addf(OK, "the server %s syncs every write", a.Server.Name)
 		}
 		if c := a.Data.Config; c.MaxStore > 0 && uint64(c.MaxStore) < a.Data.Store+lowSpace {
-			r.add(Warning, "the server %s uses %d MiB of %d MiB: raise max_file_store, or make space", a.Server.Name, a.Data.Store>>20, c.MaxStore>>20)
+			r.addf(Warning, "the server %s uses %d MiB of %d MiB: raise max_file_store, or make space", a.Server.Name, a.Data.Store>>20, c.MaxStore>>20)
 		}
 	}
 }
@@ -225,16 +225,16 @@ func askServers(ctx context.Context, conn *nats.Conn) ([]serverAnswer, error) {
 func checkLimits(ctx context.Context, r *Report, js jetstream.JetStream) {
 	account, err := js.AccountInfo(ctx)
 	if err != nil {
-		r.add(Warning, "the limits of the account cannot be seen: %v", err)
+		r.addf(Warning, "the limits of the account cannot be seen: %v", err)
 		return
 	}
 	limit, used := account.Limits.MaxStore, account.Store
 	switch {
 	case limit < 0:
-		r.add(OK, "the account has no limit of its own for files")
+		r.addf(OK, "the account has no limit of its own for files")
 	case limit == 0, used > uint64(limit)/10*9:
-		r.add(Error, "the account may keep %d MiB in files and keeps %d MiB: raise its limit", limit>>20, used>>20)
+		r.addf(Error, "the account may keep %d MiB in files and keeps %d MiB: raise its limit", limit>>20, used>>20)
 	default:
-		r.add(OK, "the account keeps %d MiB of %d MiB in files", used>>20, limit>>20)
+		r.addf(OK, "the account keeps %d MiB of %d MiB in files", used>>20, limit>>20)
 	}
 }

@@ -73,11 +73,11 @@ func (s *Store) get(ctx context.Context, key string) (Entry, error) {
 			return Entry{}, ErrNotFound
 		}
 		// Nothing has this name in a bucket that was replaced, either.
-		_, now, _, err := s.refresh(ctx)
+		now, err := s.refresh(ctx)
 		if err != nil {
 			return Entry{}, s.unavailable(err)
 		}
-		if now.is(epoch) {
+		if now.epoch.is(epoch) {
 			return Entry{}, ErrNotFound
 		}
 	}

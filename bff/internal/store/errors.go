@@ -22,11 +22,12 @@ var (
 	errNoAnswer   = errors.New("no answer")
 	errClosed     = fmt.Errorf("%w: it is closed", ErrUnavailable)
 	errRestarting = fmt.Errorf("%w: the embedded server is being started again", ErrUnavailable)
+	errGone       = fmt.Errorf("%w: the bucket is not there: restore it from a backup, or start all edges anew", ErrUnavailable)
+	errBack       = fmt.Errorf("%w: the bucket was replaced by an older one: restore it from a backup", ErrUnavailable)
 	errRestoring  = errors.New("store: a restore was begun and did not end: run it again to its end")
 )
 
-// unavailable says what to look at. The text of cause goes into it, so nothing
-// that names an account may be given.
+// unavailable says what to look at.
 func (s *Store) unavailable(cause error) error {
 	if errors.Is(cause, ErrUnavailable) || errors.Is(cause, errRestoring) {
 		return cause
@@ -53,8 +54,7 @@ func (s *Store) unavailable(cause error) error {
 // made again without being made twice.
 func neverApplied(err error) bool {
 	const notAvailable, notLeader = 10008, 10009
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.ErrorCode == notAvailable || api.ErrorCode == notLeader
 	}
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
@@ -66,7 +66,7 @@ func isTimeout(err error) bool {
 }
 
 func isConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }

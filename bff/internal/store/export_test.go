@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -33,7 +34,7 @@ func ReadBackup(r io.Reader) (int, error) {
 // SealBackup adds the last line of a backup to the others.
 func SealBackup(lines []byte) []byte {
 	sum := sha256.Sum256(lines)
-	return fmt.Appendf(lines[:len(lines):len(lines)], `{"entries":%d,"sha256":"%x"}`+"\n", max(bytes.Count(lines, []byte("\n"))-1, 0), sum)
+	return fmt.Appendf(slices.Clip(lines), `{"entries":%d,"sha256":"%x"}`+"\n", max(bytes.Count(lines, []byte("\n"))-1, 0), sum)
 }
 
 // Backup returns one of entries of a size.

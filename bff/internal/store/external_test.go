@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -17,6 +19,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/store"
 )
@@ -93,6 +97,68 @@ func TestTooFewServers(t *testing.T) {
 	_, err := store.Open(t.Context(), store.Settings{URL: url, Logger: testLogger(t)})
 	if err == nil || !strings.Contains(err.Error(), "replicas") {
 		t.Error(err)
+	}
+}
+
+// A bucket that somebody puts in the place of a newer one is not followed, read
+// or written; what was known stays known.
+func TestGoneBack(t *testing.T) {
+	t.Parallel()
+	url := serve(t, `listen: "127.0.0.1:-1", jetstream: {store_dir: "%s"}`)
+	settings := store.Settings{URL: url, Replicas: 1, Logger: testLogger(t)}
+	s := open(t, settings)
+	saved := backup(t, s)
+	batches := follow(t, s)
+	highest := sequenceOf(t, s)
+	var v view
+	v.upTo(t, batches, highest)
+
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "KV_onbehalf-trust")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := stream.CachedInfo().Config
+	older := same
+	older.Subjects = []string{"$KV.onbehalf-trust.77.>"}
+	older.Metadata = map[string]string{"onbehalf.base": "77", "onbehalf.state": "ready"}
+	for _, config := range []jetstream.StreamConfig{older, same} {
+		if err := js.DeleteStream(t.Context(), "KV_onbehalf-trust"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Put(t.Context(), "k", nil); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "not there") {
+			t.Error(err)
+		}
+		if _, err := js.CreateStream(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Put(t.Context(), "k", nil); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "older one") {
+			t.Error(err)
+		}
+		if _, err := s.Get(t.Context(), "sequence"); !errors.Is(err, store.ErrUnavailable) {
+			t.Error(err)
+		}
+	}
+	if len(batches) > 0 {
+		t.Error("something was given:", <-batches)
+	}
+	if err := store.Restore(t.Context(), settings, bytes.NewReader(saved)); err != nil {
+		t.Fatal(err)
+	}
+	after := sequenceOf(t, open(t, settings))
+	if after <= highest {
+		t.Errorf("%d was given after %d", after, highest)
+	}
+	if v.upTo(t, batches, after); v.resets != 2 {
+		t.Errorf("%d resets", v.resets)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
@@ -60,7 +61,7 @@ func (s *Store) Follow(ctx context.Context, f func(Batch)) error {
 			pause = firstRetry
 		}
 		w.say(ctx, err)
-		wait(ctx, pause/2+rand.N(pause))
+		wait(ctx, pause/2+rand.N(pause)) //nolint:gosec // only spreads followers out
 		pause = min(2*pause, lastRetry)
 	}
 }
@@ -87,7 +88,11 @@ func (w *follower) say(ctx context.Context, err error) {
 		return
 	}
 	w.said[text] = true
-	w.store.logger.WarnContext(ctx, "store: not following, trying again", "error", err, "sequence", w.sequence)
+	level := slog.LevelWarn
+	if errors.Is(err, errBack) || errors.Is(err, errGone) || errors.Is(err, errSeal) {
+		level = slog.LevelError // it does not pass by itself
+	}
+	w.store.logger.Log(ctx, level, "store: not following, trying again", "error", err, "sequence", w.sequence)
 }
 
 // run follows until something is in the way. progress tells whether anything was
@@ -122,20 +127,20 @@ func (w *follower) run(ctx context.Context) (progress bool, err error) {
 func (w *follower) open(ctx context.Context) (_ *watch, resume bool, err error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	session, epoch, info, err := w.store.refresh(ctx)
+	now, err := w.store.refresh(ctx)
 	if err != nil {
 		return nil, false, w.store.unavailable(err)
 	}
-	if head := epoch.base + info.State.LastSeq; head < w.sequence {
-		return nil, false, fmt.Errorf("store: it has gone back to %d: restore it from a backup", head)
+	if now.epoch.base+now.info.State.LastSeq < w.sequence {
+		return nil, false, errBack
 	}
 	away := w.store.now().Sub(w.alive)
-	resume = epoch.is(w.epoch) && away >= 0 && away < resumeWithin
-	after := epoch.base
+	resume = now.epoch.is(w.epoch) && away >= 0 && away < resumeWithin
+	after := now.epoch.base
 	if resume {
 		after = w.sequence
 	}
-	watch, err := w.store.newWatch(ctx, session, epoch, after)
+	watch, err := w.store.newWatch(ctx, now, after)
 	if err != nil {
 		return nil, false, w.store.unavailable(err)
 	}

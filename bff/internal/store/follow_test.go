@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestFollowWhileWriting(t *testing.T) {
 	for writer := range 8 {
 		for n := range 20 {
 			key := fmt.Sprintf("k.%d.%d", writer, n)
-			if got, want := string(v.entries[key].Value), fmt.Sprint(180+n); got != want {
+			if got, want := string(v.entries[key].Value), strconv.Itoa(180+n); got != want {
 				t.Errorf("%s is %q, not %s", key, got, want)
 			}
 		}

@@ -78,11 +78,11 @@ func writeUntilKilled(dir string, writers int) error {
 
 // node is how a server of a cluster is started.
 type node struct {
-	Name                string
-	Dir                 string
-	Port, Cluster       int
-	Routes              []string
-	SyncAlways, Account bool
+	Name    string   `json:"name"`
+	Dir     string   `json:"dir"`
+	Port    int      `json:"port"`
+	Cluster int      `json:"cluster"`
+	Routes  []string `json:"routes"`
 }
 
 func serveUntilKilled(argument string) error {
@@ -98,7 +98,7 @@ func serveUntilKilled(argument string) error {
 		NoLog:      true,
 		JetStream:  true,
 		StoreDir:   n.Dir,
-		SyncAlways: n.SyncAlways,
+		SyncAlways: true,
 		Cluster:    server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: n.Cluster},
 		Routes:     server.RoutesFromStr(strings.Join(n.Routes, ",")),
 	}

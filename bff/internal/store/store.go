@@ -202,32 +202,39 @@ func (s *Store) current() (*session, *epoch, error) {
 	return s.session, s.epoch, nil
 }
 
+// sight is a bucket as a server shows it.
+type sight struct {
+	session *session
+	epoch   *epoch
+	info    *jetstream.StreamInfo
+}
+
 // refresh reads which bucket is there now. One with a lower base than before is
 // refused: its sequences would repeat.
-func (s *Store) refresh(ctx context.Context) (*session, *epoch, *jetstream.StreamInfo, error) {
+func (s *Store) refresh(ctx context.Context) (sight, error) {
 	session, known, err := s.current()
 	if err != nil {
-		return nil, nil, nil, err
+		return sight{}, err
 	}
 	found, info, err := readEpoch(ctx, session.js)
-	if err != nil {
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			err = fmt.Errorf("%w: the bucket is not there: restore it from a backup, or start an edge anew", ErrUnavailable)
-		}
-		return nil, nil, nil, err
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return sight{}, errGone
+	case err != nil:
+		return sight{}, err
+	case !found.is(known) && found.base <= known.base:
+		return sight{}, errBack
 	}
-	if !found.is(known) {
-		if found.base <= known.base {
-			return nil, nil, nil, fmt.Errorf("%w: the bucket was replaced by an older one: restore it from a backup", ErrUnavailable)
-		}
-		s.mu.Lock()
-		if found.base > s.epoch.base {
-			s.epoch = found
-		}
-		s.mu.Unlock()
+	s.mu.Lock()
+	replaced := found.base > s.epoch.base
+	if replaced {
+		s.epoch = found
+	}
+	s.mu.Unlock()
+	if replaced {
 		s.logger.WarnContext(ctx, "store: the content was replaced", "base", found.base)
 	}
-	return session, found, info, nil
+	return sight{session, found, info}, nil
 }
 
 // gave notes a sequence that was acknowledged to this process.

@@ -43,8 +43,9 @@ type message struct {
 	pending uint64 // how many there are behind it
 }
 
-// newWatch begins behind a sequence of an epoch.
-func (s *Store) newWatch(ctx context.Context, session *session, epoch *epoch, after uint64) (*watch, error) {
+// newWatch begins behind a sequence of a bucket.
+func (s *Store) newWatch(ctx context.Context, seen sight, after uint64) (*watch, error) {
+	epoch := seen.epoch
 	config := jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       after - min(after, epoch.base) + 1,
@@ -59,7 +60,7 @@ func (s *Store) newWatch(ctx context.Context, session *session, epoch *epoch, af
 	}
 	// The stream may have been replaced in between; this consumer is then of the
 	// new one, or gone with the old one.
-	now, _, err := readEpoch(ctx, session.js)
+	now, _, err := readEpoch(ctx, seen.session.js)
 	if err != nil {
 		return nil, err
 	}

@@ -227,7 +227,7 @@ func (s *Store) write(ctx context.Context, w write) (uint64, error) {
 func (s *Store) lookAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaderPatience)
 	defer cancel()
-	_, _, _, err := s.refresh(ctx)
+	_, err := s.refresh(ctx)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, errRestoring) {
 		return err
 	}
@@ -239,12 +239,16 @@ func (s *Store) publish(ctx context.Context, session *session, epoch *epoch, w w
 	if err != nil {
 		return 0, err
 	}
+	before := s.acked.Load()
 	ack, err := session.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return 0, err
 	}
 	s.failures.Store(0)
 	sequence := epoch.base + ack.Sequence
+	if sequence <= before { // somebody has restored it with the server's own tools
+		return 0, errBack
+	}
 	s.gave(sequence)
 	return sequence, nil
 }
