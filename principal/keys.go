@@ -63,8 +63,8 @@ type KeySet interface {
 	// has no keys at all now, so that nothing can be decided. It may fetch, and
 	// must bound how long and how often it does.
 	Find(ctx context.Context, ref KeyRef) (*Key, error)
-	// Version changes whenever the content does, never before it: what was
-	// verified under another version is verified again.
+	// Version changes whenever a key that was there has changed or gone, never
+	// before it has: what was verified under another version is verified again.
 	Version() uint64
 }
 

@@ -96,8 +96,13 @@ func (k *keys) replace(issuer string, c change) (changed bool, skipped []error) 
 			skipped = append(skipped, err)
 		}
 	}
-	changed = k.version.Load() == 0 || !maps.EqualFunc(before, k.feed, sameKey)
-	return k.turn(changed), skipped
+	lost := k.version.Load() == 0
+	for ref, key := range before {
+		now := k.feed[ref]
+		lost = lost || now == nil || !sameKey(key, now)
+	}
+	k.turn(lost)
+	return lost || len(before) != len(k.feed), skipped
 }
 
 // apply changes the keys, and reports whether that changes anything.
@@ -110,10 +115,11 @@ func (k *keys) apply(c change) (changed bool, skipped []error) {
 	for _, ref := range c.revoked {
 		k.revoked[ref] = struct{}{}
 	}
+	lost := false
 	for _, refs := range [][]principal.KeyRef{c.removed, c.revoked} {
 		for _, ref := range refs {
 			k.removals++
-			changed = k.drop(ref) || changed
+			lost = k.drop(ref) || lost
 		}
 	}
 	for _, key := range c.added {
@@ -125,9 +131,11 @@ func (k *keys) apply(c change) (changed bool, skipped []error) {
 			skipped = append(skipped, err)
 			continue
 		}
-		changed = changed || before == nil || !sameKey(before, &key)
+		changed = changed || before == nil
+		lost = lost || before != nil && !sameKey(before, &key)
 	}
-	return k.turn(changed), skipped
+	k.turn(lost)
+	return changed || lost, skipped
 }
 
 func (k *keys) add(key principal.Key) error {
@@ -159,13 +167,13 @@ func (k *keys) drop(ref principal.KeyRef) bool {
 	return true
 }
 
-// turn changes the version after the content: what was verified in between is
-// verified again.
-func (k *keys) turn(changed bool) bool {
-	if changed {
+// turn changes the version, after the content, if a key is lost: what was
+// verified until then is verified again. A key that is new has verified nothing
+// yet, and services enrol new ones all the time.
+func (k *keys) turn(lost bool) {
+	if lost {
 		k.version.Add(1)
 	}
-	return changed
 }
 
 // addPulled takes what a pull found that the feed has not told of. It goes by
@@ -185,9 +193,12 @@ func (k *keys) addPulled(found []principal.Key, removals uint64, now time.Time) 
 			next[key.KeyRef] = &key
 		}
 	}
-	changed := !maps.EqualFunc(k.pulled, next, sameKey)
+	lost := false
+	for ref, key := range k.pulled {
+		lost = lost || next[ref] == nil || !sameKey(key, next[ref])
+	}
 	k.pulled, k.pulledAt = next, now
-	k.turn(changed)
+	k.turn(lost)
 }
 
 // settle forgets what was pulled, once the feed has said, at a later time, that

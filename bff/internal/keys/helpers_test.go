@@ -194,12 +194,15 @@ func (e *edge) open(o keys.Options) {
 // start opens it, as a new process would.
 func (e *edge) start() error {
 	e.t.Helper()
-	files, err := keys.NewFiles(e.dir)
-	if err != nil {
-		return err
+	if e.vault == nil {
+		files, err := keys.NewFiles(e.dir)
+		if err != nil {
+			return err
+		}
+		e.vault = files
 	}
-	e.vault = files
-	e.Authority, err = keys.Open(e.t.Context(), e.faults, files, e.options())
+	var err error
+	e.Authority, err = keys.Open(e.t.Context(), e.faults, e.vault, e.options())
 	return err
 }
 

@@ -20,11 +20,12 @@ import (
 // returns, the authority can sign: a record that calls its key active is in the
 // store.
 //
-// If the store has no record although there are keys, as after the loss of the
-// store, the youngest that can be used becomes the active one. If a record names
-// an active key whose private half is missing or cannot be used, that is an
-// error. Keys that the record does not name were made by a process that died
-// before it published them; they are deleted.
+// If a record names an active key whose private half is missing or cannot be
+// used, that is an error. In a vault of this replica alone, such as [Files], keys
+// that the record does not name were made by a process that died before it
+// published them; they are deleted. If there is no record although there are
+// keys, as after the loss of the store, the youngest that can be used becomes the
+// active one.
 func Open(ctx context.Context, st Store, vault Vault, o Options) (*Authority, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -42,16 +43,21 @@ func Open(ctx context.Context, st Store, vault Vault, o Options) (*Authority, er
 }
 
 func (a *Authority) open(ctx context.Context) error {
-	if k, ok := a.vault.(keeper); ok {
-		if err := k.Sweep(ctx); err != nil {
+	own, _ := a.vault.(keeper)
+	if own != nil {
+		if err := own.Sweep(ctx); err != nil {
 			return err
 		}
 	}
 	for range 4 { // who else begins at the same time does it once
 		// Before the record is read: what is made and published meanwhile is in it.
-		known, err := a.vault.List(ctx)
-		if err != nil {
-			return err
+		// In a vault of several replicas, the keys may be those of others.
+		var known []string
+		if own != nil {
+			var err error
+			if known, err = a.vault.List(ctx); err != nil {
+				return err
+			}
 		}
 		entry, err := a.store.Get(ctx, a.key)
 		switch {

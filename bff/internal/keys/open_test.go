@@ -233,6 +233,40 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
+// Replicas that share a vault, as a token of an HSM, leave each other's keys
+// alone: at their first start, later ones, and when keys are revoked.
+func TestSharedVault(t *testing.T) {
+	t.Parallel()
+	a := newEdge(t)
+	files, err := keys.NewFiles(filepath.Join(t.TempDir(), "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newReplica(t, a.store, filepath.Join(t.TempDir(), "data"))
+	for _, e := range []*edge{a, b} {
+		e.vault = struct{ keys.Vault }{files}
+		e.mustStart()
+	}
+	if a.Record().GetActive() == b.Record().GetActive() {
+		t.Fatal("one key for two")
+	}
+	for range 2 {
+		for _, e := range []*edge{a, b} {
+			e.mustStart()
+			e.pass(life/2 + lead + grace + 2*skew)
+			e.want("0+1+0")
+			if err := e.Revoked(t.Context(), e.Record().GetActive()); err != nil {
+				t.Fatal(err)
+			}
+			a.legal()
+			b.legal()
+		}
+	}
+	if ids, err := files.List(t.Context()); err != nil || len(ids) != 2 {
+		t.Error(ids, err)
+	}
+}
+
 // An update from a version that did not rotate does not change the key.
 func TestAdoptsLegacyKey(t *testing.T) {
 	t.Parallel()

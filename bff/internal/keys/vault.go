@@ -5,9 +5,10 @@ import (
 	"crypto"
 )
 
-// Vault makes and holds the private keys with which a replica of an edge signs.
-// It is that replica's alone: keys that its record does not name are deleted. It
-// is safe for concurrent use.
+// Vault makes and holds the private keys with which replicas of an edge sign. It
+// may be shared by several, as a token of an HSM is: a replica opens and deletes
+// only keys that it has made or that its record names. [Files] are one
+// replica's alone. A vault is safe for concurrent use.
 //
 //nolint:interfacebloat // the four things that are done with a key, by one who holds it
 type Vault interface {
@@ -25,7 +26,8 @@ type Vault interface {
 	List(ctx context.Context) ([]string, error)
 }
 
-// keeper is a vault that is looked after before it is used.
+// keeper is a vault of one replica alone. It is looked after before it is used:
+// a key in it that the record does not name is nobody else's.
 type keeper interface {
 	// Sweep removes what a process that died had not finished.
 	Sweep(ctx context.Context) error

@@ -154,11 +154,11 @@ func (s *State) revocationEntry(e *store.Entry, at, now time.Time) (*trustv1.Rev
 	if err != nil {
 		return nil, err
 	}
-	d := digestOf(target)
+	r := &trustv1.Revocation{Sequence: e.Sequence, Target: target.Proto()}
+	d := digestOfProto(r.GetTarget())
 	if named, ok := digestIn(e.Key); !ok || named != d {
 		return nil, errName
 	}
-	r := &trustv1.Revocation{Sequence: e.Sequence, Target: target.Proto()}
 	var before uint64
 	key := r.GetTarget().GetKey()
 	if key != nil {

@@ -187,7 +187,7 @@ func TestLargeSnapshot(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- s.Run(ctx) }()
-	const n, keys = 50_000, 3000
+	const n, keys = 50_000, 2500
 	b := store.Batch{Reset: true, Sequence: n + 2*keys}
 	for i := range n {
 		b.Entries = append(b.Entries, entry(t, state.RevocationName(session(i)), uint64(i)+1, &bffv1.RevocationRecord{Target: session(i).Proto()}))

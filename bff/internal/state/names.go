@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	trustv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/trust/v1"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 )
 
@@ -47,8 +48,12 @@ func TokenName(token string) string {
 
 func escape(service string) string { return strings.ReplaceAll(service, ".", "_") }
 
-func digestOf(t revocation.Target) digest {
-	encoded, _ := marshal(t.Proto()) // a target has valid text only
+func digestOf(t revocation.Target) digest { return digestOfProto(t.Proto()) }
+
+// digestOfProto is for a target as revocation.Target writes it, which has one
+// form.
+func digestOfProto(m *trustv1.Target) digest {
+	encoded, _ := marshal(m) // it has valid text only
 	return sha256.Sum256(encoded)
 }
 
@@ -65,6 +70,6 @@ func digestIn(name string) (d digest, ok bool) {
 	if len(text) != hex.EncodedLen(len(d)) {
 		return d, false
 	}
-	n, err := hex.Decode(d[:], []byte(text))
-	return d, err == nil && n == len(d) && text == strings.ToLower(text)
+	_, err := hex.Decode(d[:], []byte(text))
+	return d, err == nil && !strings.ContainsAny(text, "ABCDEF")
 }

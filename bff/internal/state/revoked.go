@@ -37,7 +37,7 @@ func (s *State) Revoked(t revocation.Target, issued time.Time) bool {
 		_, revoked := s.keys.revoked[refOf(key)]
 		return revoked
 	}
-	r := s.revoked.get(digestOf(t))
+	r := s.revoked.get(digestOfProto(m))
 	switch {
 	case r == nil:
 		return false
@@ -85,7 +85,7 @@ func (s *State) revokedAfter(t revocation.Target, issued uint64) bool {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	r := s.revoked.get(digestOf(t))
+	r := s.revoked.get(digestOfProto(m))
 	return r != nil && (issued < r.sequence || !returns(m))
 }
 
