@@ -34,6 +34,8 @@ func (s *Server) adminHandler() http.Handler {
 			answer(w, http.StatusServiceUnavailable, "not ready\n")
 		case s.state.Age(s.now()) > s.outage:
 			answer(w, http.StatusServiceUnavailable, "the store is out of reach\n")
+		case s.superseded.Load():
+			answer(w, http.StatusServiceUnavailable, "another process has changed the signing keys of this replica\n")
 		case s.refuseUnlogged && s.audit.Failing():
 			answer(w, http.StatusServiceUnavailable, "audit records cannot be written\n")
 		default:

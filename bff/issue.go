@@ -59,6 +59,14 @@ func (s *Server) renew(ctx context.Context, service string, p *principal.Princip
 	return s.handedOut(ctx, audit.Event{Action: audit.ActionRenew, Service: service, Parent: p.ID().String()}, minted, err)
 }
 
+// enrolled records that a service has a key that is trusted.
+func (s *Server) enrolled(ctx context.Context, service, keyID, by, address string, sequence uint64) {
+	s.audit.WriteEvent(ctx, &audit.Event{
+		Time: s.now(), Action: audit.ActionEnroll, Decision: audit.Allowed,
+		Service: service, KeyID: keyID, Detail: by, Peer: address, Sequence: sequence,
+	})
+}
+
 // handedOut records what a service got, or why it did not.
 func (s *Server) handedOut(ctx context.Context, e audit.Event, minted *mint.Minted, err error) (string, error) {
 	e.Time, e.Decision = s.now(), audit.Allowed

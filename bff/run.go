@@ -89,7 +89,7 @@ const meshSilence = 10 * time.Second
 
 // meshHeaderTable is how much a connection remembers of headers, in bytes each
 // way: there are thousands of connections, and few headers on each.
-const meshHeaderTable = 512
+const meshHeaderTable = 1
 
 // front is a listener and the server behind it.
 type front struct {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/principal"
@@ -37,7 +38,8 @@ type trust struct {
 	outage    time.Duration
 	held      held
 
-	stop func()
+	superseded atomic.Bool // somebody else has changed this replica's keys
+	stop       func()
 }
 
 func (c *Config) storeSettings(o *options) store.Settings {
@@ -152,7 +154,7 @@ func (s *Server) openTrust(c *Config, o *options) (err error) {
 	if t.authority, err = s.openAuthority(opening, c, o); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	work.Go(func() { _ = t.authority.Run(life) })
+	work.Go(func() { t.superseded.Store(t.authority.Run(life) != nil) })
 	work.Go(func() { t.giveUpKeys(life, changed) })
 	select {
 	case changed <- struct{}{}: // a key may have been revoked while this edge was down
@@ -183,7 +185,7 @@ func (t *trust) giveUpKeys(ctx context.Context, changed <-chan struct{}) {
 func (s *Server) feedOptions(c *Config, o *options) feed.Options {
 	return feed.Options{
 		Identify: s.peers.identify, RequireCert: s.peers != nil, TrustDomain: c.TrustDomain,
-		Issue: s.issue, Renew: s.renew,
+		Issue: s.issue, Renew: s.renew, Enrolled: s.enrolled,
 		MaxAge: c.Store.Outage, LinkKeyLife: c.Limits.LinkKeyLife, MaxWatchers: c.Limits.Watchers,
 		Logger: o.log, Now: o.now,
 	}

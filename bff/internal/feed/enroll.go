@@ -128,6 +128,9 @@ func (s *Server) enroll(ctx context.Context, e *enrollment) (*trustv1.EnrollKeyR
 		s.takeBack(ctx, e)
 		return nil, errClaimed
 	}
+	if s.o.Enrolled != nil {
+		s.o.Enrolled(ctx, e.service, e.ref.ID, by, e.address, sequence)
+	}
 	s.log.Info("a link key was enrolled", "service", e.service, "key", e.ref.ID, "by", by, "address", e.address, "sequence", sequence)
 	return &trustv1.EnrollKeyResponse{KeyId: e.ref.ID, Sequence: sequence, ExpiresAt: record.GetNotAfter()}, nil
 }

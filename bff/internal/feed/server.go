@@ -37,6 +37,9 @@ type Options struct {
 	// Renew returns a fresh principal of p's session for the service that holds p,
 	// which has been verified. Errors are as those of Issue.
 	Renew func(ctx context.Context, service string, p *principal.Principal) (header string, err error)
+	// Enrolled is told of each link key that was enrolled, and how its service
+	// showed who it is: "mtls", "token" or "renewal". nil: nobody is.
+	Enrolled func(ctx context.Context, service, keyID, by, address string, sequence uint64)
 	// Verifier returns what verifies the principals that a service holds. nil: one
 	// over the published keys, which accepts the trust domain.
 	Verifier func(service string) (*principal.Verifier, error)

@@ -78,8 +78,8 @@ type Options struct {
 	// store had at a sequence. Without it, nobody is known to have a key before
 	// the lead has passed.
 	Missing func(sequence uint64) int
-	// Settle is how long after the start Missing is not believed: services have
-	// yet to connect again. Default: 10 seconds.
+	// Settle is how long after a start, but for the first one, Missing is not
+	// believed: services have yet to connect again. Default: 10 seconds.
 	Settle time.Duration
 	// Logger is told of all changes. Default: nobody.
 	Logger *slog.Logger

@@ -166,10 +166,20 @@ func TestWaitsForThoseWhoMissIt(t *testing.T) {
 }
 
 // After a start, nobody is connected yet, so that nobody seems to miss a key.
+// Before the very first one nobody was.
 func TestSettles(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t)
 	e.missing = func(uint64) int { return 0 }
+	e.mustStart()
+	if _, err := e.Rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e.clock.advance(time.Second)
+	e.step()
+	e.want("0+1+1")
+	e.clock.advance(time.Hour)
+	e.step()
 	e.mustStart()
 	if _, err := e.Rotate(t.Context()); err != nil {
 		t.Fatal(err)

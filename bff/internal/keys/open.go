@@ -99,6 +99,7 @@ func (a *Authority) begin(ctx context.Context, known []string) error {
 	}
 	a.signers[key.GetId()] = signer
 	a.apply(r, sequence)
+	a.Settle = 0 // nobody has followed this replica before who could be on the way back to it
 	a.log.InfoContext(ctx, "this replica begins to sign", "replica", a.Replica, "key", key.GetId())
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 // and there is one for each service: small parts cost less memory than they cost
 // time.
 const (
-	partBytes     = 3 << 10 // of what is in a part, at most
-	documentBytes = 3 << 10
+	partBytes     = 1 << 10 // of what is in a part, at most
+	documentBytes = 1 << 10
 )
 
 // Snapshot is everything as of a sequence. It is immutable.

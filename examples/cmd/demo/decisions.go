@@ -27,6 +27,9 @@ type decisions struct {
 
 // Observe implements [principal.Observer].
 func (d *decisions) Observe(_ context.Context, e *principal.Event) {
+	if e.Decision == principal.Ended { // it was let in, and shown, before
+		return
+	}
 	made := decision{
 		service: e.Service, method: e.Procedure[strings.LastIndexByte(e.Procedure, '/')+1:],
 		allowed: e.Decision == principal.Allowed, who: "nobody known",

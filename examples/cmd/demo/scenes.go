@@ -108,7 +108,7 @@ func (c *caller) scenes() []scene {
 		title: "alice's session is revoked while she watches her orders",
 		story: "An operator ends it. Her open stream ends in the service, and the edge mints nothing more for her token.",
 		call:  c.revoke,
-		want:  "Unauthenticated, ", decisions: []string{"orders WatchOrders"},
+		want:  "Unauthenticated ", decisions: []string{"orders WatchOrders"},
 	}, {
 		title: "an expired token",
 		story: "It ends at the edge: no service is called.",
