@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -120,6 +121,7 @@ func (s *services) cutBegin(r *http.Request) (any, error) {
 		return nil, err
 	}
 	s.through.cut()
+	runtime.GC()
 	return map[string]string{"Session": sessionOf(s.user).String()}, nil
 }
 

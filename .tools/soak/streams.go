@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -85,6 +86,7 @@ func (s *services) streamsBegin(r *http.Request) (any, error) {
 		}
 	}
 	s.want = args.N
+	runtime.GC()
 	return map[string]string{"Session": sessionOf(s.user).String()}, nil
 }
 
