@@ -88,7 +88,8 @@ func (s *Server) drain(ctx context.Context, fronts []*front, breakOff context.Ca
 const meshSilence = 10 * time.Second
 
 // meshHeaderTable is how much a connection remembers of headers, in bytes each
-// way: there are thousands of connections, and few headers on each.
+// way, which is nothing: there are thousands of connections and few headers on
+// each, and 0 would be the default of 4096.
 const meshHeaderTable = 1
 
 // front is a listener and the server behind it.

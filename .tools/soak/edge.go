@@ -63,7 +63,6 @@ func sessionOf(user string) principal.ID {
 
 // edgeMain is an edge, and what an operator does with it.
 func edgeMain(dir, mode string) error {
-	debug.SetGCPercent(50) // as the command onbehalf does
 	upstream, err := net.Listen("tcp", "127.0.0.1:0") // the port that the services will listen on
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/onbehalf-dev/onbehalf/bff"
@@ -28,11 +27,6 @@ func (s *serve) Run() error {
 	cfg, err := bff.LoadConfig(s.Path)
 	if err != nil {
 		return err
-	}
-	if os.Getenv("GOGC") == "" {
-		// An edge holds thousands of long-lived connections and makes little garbage:
-		// half as much slack saves a quarter of the memory and costs hardly any time.
-		debug.SetGCPercent(50)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
