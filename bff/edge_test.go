@@ -75,6 +75,7 @@ type setup struct {
 	handler  http.Handler // the upstream's
 	mesh     net.Listener
 	fails    bool // while it runs
+	realTime bool // instead of the clock of the test
 }
 
 func start(t *testing.T, s setup) *edge {
@@ -101,6 +102,9 @@ func (e *edge) restart(s setup) {
 	}
 	listeners := bff.Listeners{Public: listen(t), Mesh: s.mesh, Admin: listen(t)}
 	e.public, e.mesh, e.admin = base(listeners.Public), base(listeners.Mesh), base(listeners.Admin)
+	if s.realTime {
+		s.options = append(s.options, bff.WithClock(time.Now))
+	}
 	server, err := bff.New(cfg, append([]bff.Option{
 		bff.WithLogger(slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		bff.WithClock(e.clock.now),

@@ -22,8 +22,6 @@ import (
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 	"github.com/onbehalf-dev/onbehalf/principal/trust"
-
-	"github.com/onbehalf-dev/onbehalf/bff"
 )
 
 // cluster is three NATS servers that keep everything three times.
@@ -248,7 +246,7 @@ func answered(t *testing.T, url, token string) bool {
 func TestNoQuorum(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	e := start(t, setup{extra: "store: {url: '" + c.url + "'}\n", options: []bff.Option{bff.WithClock(time.Now)}})
+	e := start(t, setup{extra: "store: {url: '" + c.url + "'}\n", realTime: true})
 	orders := e.join("orders")
 	rules := (&principal.Rules{}).
 		WithMethod("/x/Plain", &principalv1.AccessRule{}).

@@ -48,7 +48,7 @@ type Options struct {
 	MaxAge         time.Duration // how old what is known may be to be told as fresh; 0: 5 min
 	SendTimeout    time.Duration // how long a watcher may take nothing; 0: 30 s
 	LinkKeyLife    time.Duration // 0: 24 h
-	KeysPerService int           // link keys at a time; 0: 16
+	KeysPerService int           // link keys at a time, two for each replica and one for each start; 0: 1000
 	MaxWatchers    int           // 0: 20,000
 
 	Logger *slog.Logger     // may be nil
@@ -61,7 +61,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxAge, 5*time.Minute, o.MaxAge == 0)
 	def(&o.SendTimeout, 30*time.Second, o.SendTimeout == 0)
 	def(&o.LinkKeyLife, 24*time.Hour, o.LinkKeyLife == 0)
-	def(&o.KeysPerService, 16, o.KeysPerService == 0)
+	def(&o.KeysPerService, 1000, o.KeysPerService == 0)
 	def(&o.MaxWatchers, 20_000, o.MaxWatchers == 0)
 	def(&o.Logger, slog.New(slog.DiscardHandler), o.Logger == nil)
 	def(&o.Now, time.Now, o.Now == nil)

@@ -14,6 +14,9 @@ const (
 	// what was deleted meanwhile shows.
 	resumeWithin = 30 * time.Minute
 
+	// openPatience is short: what is asked while servers elect one is lost.
+	openPatience = 2 * time.Second
+
 	maxBatch = 256
 	// batchPatience is how long the rest of a batch is waited for, which may have
 	// been overwritten and come later.
@@ -125,7 +128,7 @@ func (w *follower) run(ctx context.Context) (progress bool, err error) {
 
 // open finds out whether to resume, and begins to watch.
 func (w *follower) open(ctx context.Context) (_ *watch, resume bool, err error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, openPatience, errNoAnswer)
 	defer cancel()
 	now, err := w.store.refresh(ctx)
 	if err != nil {
@@ -174,6 +177,7 @@ func (w *follower) batch(ctx context.Context, watch *watch) (Batch, error) {
 
 // first waits for a message while the server says that there is none.
 func (w *follower) first(ctx context.Context, watch *watch) (message, error) {
+	var pulse uint64
 	for {
 		acked := w.store.acked.Load()
 		m, err := watch.next(ctx, quietLimit)
@@ -181,9 +185,13 @@ func (w *follower) first(ctx context.Context, watch *watch) (message, error) {
 			return m, err
 		}
 		w.alive = w.store.now()
-		if acked > w.sequence {
-			// It is alive but does not see what others agree on.
-			return message{}, fmt.Errorf("the server that is followed lags behind: %d was acknowledged", acked)
+		switch {
+		case acked <= w.sequence:
+		case pulse == 0:
+			// What was acknowledged may have ended before it could be seen. This has not.
+			pulse, _ = w.store.Pulse(ctx) // without a majority nobody lags behind it
+		default:
+			return message{}, fmt.Errorf("the server that is followed lags behind: %d was acknowledged", pulse)
 		}
 	}
 }

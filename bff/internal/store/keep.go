@@ -12,10 +12,9 @@ const (
 	// saveEvery is how much can be acknowledged and not noticed to be lost, if
 	// the process was killed and files are damaged besides.
 	saveEvery = time.Second
-	// manyFailures in a row are the server's this one is connected to, and not of
-	// the moment; another is tried then, at most once in each moveEvery.
-	manyFailures = 3
-	moveEvery    = 10 * time.Second
+	// moveAfter so many seconds without any answer it is not the moment, but
+	// perhaps the server that this process is connected to.
+	moveAfter = 12
 )
 
 // keep looks after the store until it is closed.
@@ -24,15 +23,17 @@ func (s *Store) keep(ctx context.Context) {
 	ticker := time.NewTicker(saveEvery)
 	defer ticker.Stop()
 	var repair backoff
-	var moved time.Time
+	failing := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case at := <-ticker.C:
 			if s.embedded == nil {
-				if s.failures.Load() >= manyFailures && at.Sub(moved) >= moveEvery {
-					moved = at
+				if failing++; s.failures.Load() == 0 {
+					failing = 0
+				} else if failing == moveAfter {
+					failing = 0
 					s.move(ctx)
 				}
 				continue
@@ -122,7 +123,6 @@ func (s *Store) move(ctx context.Context) {
 	if err != nil || len(session.conn.Servers()) < 2 || session.conn.Status() != nats.CONNECTED {
 		return
 	}
-	s.failures.Store(0)
 	s.logger.WarnContext(ctx, "store: no answers, trying another server")
 	if err := session.conn.ForceReconnect(); err != nil {
 		s.logger.WarnContext(ctx, "store: cannot try another server", "error", err)

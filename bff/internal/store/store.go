@@ -21,7 +21,7 @@ const (
 	openTimeout = 2 * time.Minute
 
 	firstRetry = 50 * time.Millisecond
-	lastRetry  = 5 * time.Second
+	lastRetry  = 2 * time.Second
 )
 
 // Settings say where the store is. Dir or URL is required, not both.
