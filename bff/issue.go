@@ -3,6 +3,7 @@ package bff
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/audit"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/feed"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
 )
 
@@ -23,11 +25,19 @@ const (
 	serviceSession = time.Hour
 )
 
-var errNoRelay = connect.NewError(connect.CodeFailedPrecondition, "this edge has no trust domain to relay in")
+var errIdentityRevoked = connect.NewError(connect.CodePermissionDenied, "the service's identity was revoked: principals are issued to it again 30 seconds after that")
+
+var (
+	errNoRelay  = connect.NewError(connect.CodeFailedPrecondition, "this edge has no trust domain to relay in")
+	errUnlogged = connect.NewError(connect.CodeUnavailable, "the edge cannot write its audit records; try again")
+)
 
 // issue mints a principal for a service that acts for itself (see
 // [trust.Node.AsService]).
 func (s *Server) issue(ctx context.Context, service string, relay bool) (string, error) {
+	if s.refuseUnlogged && s.audit.Failing() {
+		return "", errUnlogged
+	}
 	spec := mint.Spec{Audience: service, Linked: true, MaxLinks: defaultMaxLinks, PerRequest: true}
 	if relay {
 		if s.trustDomain == "" {
@@ -46,25 +56,37 @@ func (s *Server) issue(ctx context.Context, service string, relay bool) (string,
 		},
 		IssuedAt: now, ExpiresAt: now.Add(serviceSession),
 	}, spec)
-	return s.handedOut(ctx, audit.Event{Action: audit.ActionIssue, Service: service}, minted, err)
+	header, err := s.handedOut(ctx, audit.Event{Action: audit.ActionIssue, Service: service}, minted, err)
+	if e, ok := errors.AsType[*authn.Error](err); ok && e.Reason == authn.ReasonRevoked {
+		return "", errIdentityRevoked
+	}
+	return header, err
 }
 
 // renew mints a principal that says the same as p, for as long as its session
 // may last. p has just been verified, and was issued to the service or its trust
 // domain.
 func (s *Server) renew(ctx context.Context, service string, p *principal.Principal) (string, error) {
+	if s.refuseUnlogged && s.audit.Failing() {
+		return "", errUnlogged
+	}
 	facts := p.Proto()
 	spec := mint.Spec{Audience: facts.GetAudience(), Linked: !p.Relay(), MaxLinks: facts.GetMaxLinks()}
 	minted, err := s.minter.Issue(&authn.Result{Principal: facts, IssuedAt: p.IssuedAt(), ExpiresAt: p.StreamUntil()}, spec)
 	return s.handedOut(ctx, audit.Event{Action: audit.ActionRenew, Service: service, Parent: p.ID().String()}, minted, err)
 }
 
-// enrolled records that a service has a key that is trusted.
-func (s *Server) enrolled(ctx context.Context, service, keyID, by, address string, sequence uint64) {
-	s.audit.WriteEvent(ctx, &audit.Event{
+// enrolled records that a service has a key that is trusted, or that somebody
+// tried to have one.
+func (s *Server) enrolled(ctx context.Context, e feed.Enrolment) {
+	event := audit.Event{
 		Time: s.now(), Action: audit.ActionEnroll, Decision: audit.Allowed,
-		Service: service, KeyID: keyID, Detail: by, Peer: address, Sequence: sequence,
-	})
+		Service: e.Service, KeyID: e.KeyID, Detail: e.By, Peer: e.Address, Sequence: e.Sequence,
+	}
+	if e.Err != nil {
+		event.Decision, event.Detail = audit.Refused, e.Err.Error()
+	}
+	s.audit.WriteEvent(ctx, &event)
 }
 
 // handedOut records what a service got, or why it did not.

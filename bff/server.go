@@ -104,7 +104,7 @@ func (s *Server) open(c *Config, o *options) (err error) {
 	}
 	s.minter = mint.New(mint.Settings{
 		Authenticator: credentials,
-		Signer:        s.authority.Signer(),
+		Signer:        s.authority,
 		Revocations:   s.state,
 		Memory:        c.Limits.RevocationMemory,
 		Issuer:        c.Issuer,

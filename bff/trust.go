@@ -63,7 +63,7 @@ func RestoreStore(ctx context.Context, cfg *Config, backup io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if err := openDir(c.DataDir); err != nil {
+	if err := keys.OpenDir(c.DataDir); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
 	return store.Restore(ctx, c.storeSettings(o), backup)
@@ -96,28 +96,11 @@ func (c *Config) checkData() error {
 	return nil
 }
 
-// openDir makes the data directory, for this user alone. One that is there may
-// be shared with a group, as volumes of a cluster are: each file in it is checked
-// on its own. Where everybody can write, anybody could take one away.
-func openDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if mode := info.Mode().Perm(); mode&0o002 != 0 {
-		return fmt.Errorf("%s: its mode %04o lets everybody change it: run chmod 700 %s", dir, mode, dir)
-	}
-	return nil
-}
-
 // openTrust opens the store, waits for its content, and begins to follow it.
 func (s *Server) openTrust(c *Config, o *options) (err error) {
 	t := &trust{outage: c.Store.Outage, stop: func() {}}
 	s.trust = t
-	if err := openDir(c.DataDir); err != nil {
+	if err := keys.OpenDir(c.DataDir); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
 	if t.token, err = admin.OpenToken(c.DataDir); err != nil {
@@ -185,14 +168,13 @@ func (t *trust) giveUpKeys(ctx context.Context, changed <-chan struct{}) {
 func (s *Server) feedOptions(c *Config, o *options) feed.Options {
 	return feed.Options{
 		Identify: s.peers.identify, RequireCert: s.peers != nil, TrustDomain: c.TrustDomain,
-		Issue: s.issue, Renew: s.renew, Enrolled: s.enrolled,
+		Issue: s.issue, Renew: s.renew, Enrolled: s.enrolled, Name: c.Presenter,
 		MaxAge: c.Store.Outage, LinkKeyLife: c.Limits.LinkKeyLife, MaxWatchers: c.Limits.Watchers,
 		Logger: o.log, Now: o.now,
 	}
 }
 
-// openAuthority opens the keys with which the edge signs, and has it sign with
-// another one at once when one of them is revoked.
+// openAuthority opens the keys with which the edge signs.
 func (s *Server) openAuthority(ctx context.Context, c *Config, o *options) (*keys.Authority, error) {
 	replica, err := keys.Replica(c.DataDir)
 	if err != nil {
@@ -214,7 +196,7 @@ func (s *Server) openAuthority(ctx context.Context, c *Config, o *options) (*key
 func (s *Server) staticKeys() []principal.Key {
 	static := s.links
 	if s.static != nil {
-		static = append(static[:len(static):len(static)], s.static.Key())
+		static = append(slices.Clip(static), s.static.Key())
 	}
 	return static
 }

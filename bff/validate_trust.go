@@ -41,7 +41,7 @@ func (v *validator) store(s *Store) {
 		}
 		return
 	}
-	for _, one := range strings.Split(s.URL, ",") {
+	for one := range strings.SplitSeq(s.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(one))
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls":

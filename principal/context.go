@@ -124,14 +124,4 @@ func Narrow(ctx context.Context, scopes ...string) (context.Context, error) {
 // ErrNoPrincipal is returned for calls made with a context that no guard has
 // seen, such as context.Background: nothing is sent. Work that outlives its call
 // has to take its rights from somewhere on purpose.
-var ErrNoPrincipal = errors.New("principal: no principal in the context: pass on the context of the handler, or act as the service with AsService")
-
-// errNotEnrolled is the answer to AsService for now.
-var errNotEnrolled = errors.New("principal: this service cannot act for itself: it has not enrolled with the edge")
-
-// AsService returns a context whose calls are made in the service's own name. A
-// service must have enrolled with the edge, which is not possible yet, so it
-// always returns an error: a silent service identity would be a confused deputy.
-func AsService(context.Context) (context.Context, error) {
-	return nil, errNotEnrolled
-}
+var ErrNoPrincipal = errors.New("principal: no principal in the context: pass on the context of the handler, or act as the service with trust.Node.AsService")

@@ -53,7 +53,7 @@ func ExampleNewPropagator() {
 	}
 	_, err = propagator.Header(context.Background(), "payments", "")
 	fmt.Println(err)
-	// Output: principal: no principal in the context: pass on the context of the handler, or act as the service with AsService
+	// Output: principal: no principal in the context: pass on the context of the handler, or act as the service with trust.Node.AsService
 }
 
 func ExampleIsAlias() {

@@ -74,9 +74,6 @@ func TestI06NoPrincipalNoCall(t *testing.T) {
 	if !errors.Is(err, principal.ErrNoPrincipal) || h.Text() != "" || principal.SendCode(err) != principal.CodeFailedPrecondition {
 		t.Errorf("%v %v", h, err)
 	}
-	if _, err := principal.AsService(t.Context()); err == nil {
-		t.Error("AsService without enrolment")
-	}
 	if _, err := principal.Narrow(t.Context()); !errors.Is(err, principal.ErrNoPrincipal) {
 		t.Error(err)
 	}

@@ -63,5 +63,5 @@ func Example() {
 	// Output:
 	// charged for hm-2bd806c9-7f0e-00af-1a1f-c3328fa763a9 via bff → orders <nil>
 	//  permission_denied: permission denied
-	//  principal: no principal in the context: pass on the context of the handler, or act as the service with AsService
+	//  principal: no principal in the context: pass on the context of the handler, or act as the service with trust.Node.AsService
 }

@@ -82,7 +82,7 @@ func Example() {
 	// Output:
 	// hm-2bd806c9-7f0e-00af-1a1f-c3328fa763a9 ▸ am-shopper via bff → orders <nil>
 	//  rpc error: code = PermissionDenied desc = permission denied
-	//  principal: no principal in the context: pass on the context of the handler, or act as the service with AsService
+	//  principal: no principal in the context: pass on the context of the handler, or act as the service with trust.Node.AsService
 }
 
 func ExampleCheck() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,7 +171,7 @@ func (x *Index) learn(now time.Time, u Update, previous uint64) error {
 func (x *Index) OnChange(f func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.onChange = append(x.onChange[:len(x.onChange):len(x.onChange)], f)
+	x.onChange = append(slices.Clip(x.onChange), f)
 }
 
 // Sequence returns up to where everything is known; 0 before the first update.
@@ -279,9 +280,6 @@ func (x *Index) forget(now time.Time) bool {
 	for len(x.marks) > 0 && now.Sub(x.marks[0].at) >= remembered {
 		floor = x.marks[0].sequence
 		x.marks = x.marks[1:]
-	}
-	if floor == 0 {
-		return false
 	}
 	if floor <= x.floor.Load() {
 		return false

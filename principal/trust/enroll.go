@@ -167,7 +167,7 @@ func isRefusal(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeAlreadyExists, connect.CodePermissionDenied,
 		connect.CodeFailedPrecondition, connect.CodeOutOfRange, connect.CodeUnauthenticated:
-		return err != nil
+		return true
 	default: // also an edge that has no time, or no room: it will
 		return false
 	}

@@ -3,7 +3,6 @@ package trust
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -219,7 +218,7 @@ func (n *Node) Health() error {
 	closed := n.closed
 	n.mu.Unlock()
 	if closed {
-		return errors.New("trust: the node is closed")
+		return errNodeClosed
 	}
 	if unheard, _ := n.index.Load().Age(n.now()); unheard >= n.stale {
 		err := n.followTrouble()

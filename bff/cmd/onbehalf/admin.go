@@ -36,8 +36,13 @@ func (e *edgeCommand) call(f func(ctx context.Context, cfg *bff.Config, edge bff
 	case err != nil:
 		return err
 	}
-	if err := f(ctx, cfg, edge); err != nil {
+	err = f(ctx, cfg, edge)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("the edge of %s does not answer at %s (listen.admin): is it running?", e.Path, cfg.Listen.Admin)
+	case err != nil:
 		return errors.New(admin.Message(err))
+	default:
+		return nil
 	}
-	return nil
 }

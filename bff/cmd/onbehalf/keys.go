@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
 	"github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1/bffv1connect"
+	trustv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/trust/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
@@ -32,18 +32,15 @@ func (c *keysList) Run(stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		t := newTable(stdout, "KEY", "ROLE", "OWNER", "STATE", "ALGORITHM", "PUBLISHED", "UNTIL", "REPLICA", "EPOCH", "MISSING AT")
+		t := newTable(stdout, "KEY", "ROLE", "OWNER", "STATE", "PUBLISHED", "UNTIL", "REPLICA", "MISSING AT")
 		for _, k := range list.GetKeys() {
-			epoch, missing := "", ""
-			if k.GetEpoch() > 0 {
-				epoch = strconv.FormatUint(k.GetEpoch(), 10)
-			}
+			missing := ""
 			if k.GetMissing() > 0 {
 				missing = fmt.Sprintf("%d services", k.GetMissing())
 			}
 			t.row(k.GetRef().GetId(), enumWord(k.GetRef().GetRole().String(), "KEY_ROLE_"), k.GetRef().GetOwner(),
-				enumWord(k.GetState().String(), "KEY_STATE_"), k.GetAlgorithm(), when(k.GetPublished().AsTime()), when(k.GetExpires().AsTime()),
-				fmt.Sprintf("%.8s", k.GetReplica()), epoch, missing)
+				enumWord(k.GetState().String(), "KEY_STATE_"), when(k.GetPublished().AsTime()), when(k.GetExpires().AsTime()),
+				fmt.Sprintf("%.8s", k.GetReplica()), missing)
 		}
 		return t.flush()
 	})
@@ -73,19 +70,47 @@ func (c *keysRotate) Run(stdout io.Writer) error {
 }
 
 type keysRevoke struct {
-	ID string `arg:"" help:"The key's id, as onbehalf keys lists it."`
 	edgeCommand
-	Service string `help:"Whose link key it is; the edge's own unless a service is named." placeholder:"NAME"`
+
+	ID      string `arg:"" help:"The key's id, as onbehalf keys lists it."`
+	Service string `help:"Whose link key it is, where several keys have the same id." placeholder:"NAME"`
 	Reason  string `help:"Why, for the record." placeholder:"TEXT"`
 }
 
 // Run is called by kong.
 func (c *keysRevoke) Run(stdout io.Writer) error {
-	return c.call(func(ctx context.Context, cfg *bff.Config, edge bffv1connect.AdminServiceClient) error {
-		ref := principal.KeyRef{Role: principal.RoleAuthority, Owner: cfg.Issuer, ID: c.ID}
-		if c.Service != "" {
-			ref = principal.KeyRef{Role: principal.RoleLink, Owner: c.Service, ID: c.ID}
+	return c.call(func(ctx context.Context, _ *bff.Config, edge bffv1connect.AdminServiceClient) error {
+		ref, err := c.find(ctx, edge)
+		if err != nil {
+			return err
 		}
 		return revoke(ctx, stdout, edge, revocation.Key(ref), c.Reason)
 	})
+}
+
+// find returns the one published key that has the id: to revoke what is not there
+// would look like success.
+func (c *keysRevoke) find(ctx context.Context, edge bffv1connect.AdminServiceClient) (principal.KeyRef, error) {
+	list, err := edge.ListKeys(ctx, &bffv1.ListKeysRequest{})
+	if err != nil {
+		return principal.KeyRef{}, err
+	}
+	var found []principal.KeyRef
+	for _, k := range list.GetKeys() {
+		ref := principal.KeyRef{Role: principal.RoleAuthority, Owner: k.GetRef().GetOwner(), ID: k.GetRef().GetId()}
+		if k.GetRef().GetRole() == trustv1.KeyRole_KEY_ROLE_LINK {
+			ref.Role = principal.RoleLink
+		}
+		if ref.ID == c.ID && (c.Service == "" || ref.Role == principal.RoleLink && ref.Owner == c.Service) {
+			found = append(found, ref)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return principal.KeyRef{}, fmt.Errorf("no published key has the id %.64q; onbehalf keys lists them", c.ID)
+	case 1:
+		return found[0], nil
+	default:
+		return principal.KeyRef{}, fmt.Errorf("several keys have the id %.64q; name the service with --service", c.ID)
+	}
 }

@@ -18,7 +18,7 @@ import (
 const reach = 2 * time.Second
 
 type revokeCmd struct {
-	Identity  revokeIdentity  `cmd:"" help:"End all that an identity takes part in: a person, an agent or a service (hm-…, am-…, svc-…). It may log in again."`
+	Identity  revokeIdentity  `cmd:"" help:"End all that an identity takes part in: a person, an agent or a service (hm-…, am-…, svc-…). What it logs in with 30 seconds later is good again."`
 	Session   revokeSession   `cmd:"" help:"End one login session, with all that agents do on it."`
 	Grant     revokeGrant     `cmd:"" help:"End one delegation, with all below it."`
 	Principal revokePrincipal `cmd:"" help:"End one principal, by the id in the audit records."`
@@ -34,6 +34,7 @@ func (*revokeCmd) Help() string {
 // revokeFlags are what all kinds of revocations have.
 type revokeFlags struct {
 	edgeCommand
+
 	Issuer string `help:"Under whose name the id is; the edge's own unless another is named." placeholder:"NAME"`
 	Reason string `help:"Why, for the record." placeholder:"TEXT"`
 }
@@ -76,6 +77,10 @@ func revoke(ctx context.Context, stdout io.Writer, edge bffv1connect.AdminServic
 			}
 		}
 		all := len(list.GetServices())
+		if err == nil && all == 0 {
+			_, err = fmt.Fprintln(stdout, "no service follows this edge: others accept what was issued before until it expires, after at most 5 minutes")
+			return err
+		}
 		if err == nil && have == all {
 			_, err = fmt.Fprintf(stdout, "%d of %d services that follow this edge have it, after %v\n", have, all, time.Since(start).Round(time.Millisecond))
 			return err
@@ -90,8 +95,9 @@ func revoke(ctx context.Context, stdout io.Writer, edge bffv1connect.AdminServic
 }
 
 type revokeIdentity struct {
-	ID string `arg:"" help:"Such as hm-6ba7b810-9dad-11d1-80b4-00c04fd430c8, am-helper or svc-billing."`
 	revokeFlags
+
+	ID string `arg:"" help:"Such as hm-6ba7b810-9dad-11d1-80b4-00c04fd430c8, am-helper or svc-billing."`
 }
 
 // Run is called by kong.
@@ -103,8 +109,9 @@ func (c *revokeIdentity) Run(stdout io.Writer) error {
 }
 
 type revokeSession struct {
-	ID string `arg:"" help:"The session in the audit records."`
 	revokeFlags
+
+	ID string `arg:"" help:"The session in the audit records."`
 }
 
 // Run is called by kong.
@@ -113,8 +120,9 @@ func (c *revokeSession) Run(stdout io.Writer) error {
 }
 
 type revokeGrant struct {
-	ID string `arg:"" help:"The grant in the audit records."`
 	revokeFlags
+
+	ID string `arg:"" help:"The grant in the audit records."`
 }
 
 // Run is called by kong.
@@ -123,8 +131,9 @@ func (c *revokeGrant) Run(stdout io.Writer) error {
 }
 
 type revokePrincipal struct {
-	ID string `arg:"" help:"The principal's id in the audit records."`
 	revokeFlags
+
+	ID string `arg:"" help:"The principal's id in the audit records."`
 }
 
 // Run is called by kong.
@@ -140,8 +149,9 @@ func issued(of func(string, principal.ID) revocation.Target, id string) func(str
 }
 
 type revokeService struct {
-	Name string `arg:"" help:"The service's name."`
 	revokeFlags
+
+	Name string `arg:"" help:"The service's name."`
 }
 
 // Run is called by kong.
@@ -151,6 +161,7 @@ func (c *revokeService) Run(stdout io.Writer) error {
 
 type revokeList struct {
 	edgeCommand
+
 	Limit uint32 `help:"At most this many; 20 by default." default:"20" placeholder:"N"`
 }
 
@@ -159,6 +170,10 @@ func (c *revokeList) Run(stdout io.Writer) error {
 	return c.call(func(ctx context.Context, _ *bff.Config, edge bffv1connect.AdminServiceClient) error {
 		list, err := edge.ListRevocations(ctx, &bffv1.ListRevocationsRequest{Limit: c.Limit})
 		if err != nil {
+			return err
+		}
+		if list.GetTotal() == 0 {
+			_, err = fmt.Fprintln(stdout, "nothing is revoked")
 			return err
 		}
 		t := newTable(stdout, "WHEN", "WHAT", "WHY")

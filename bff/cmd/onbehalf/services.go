@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,12 @@ type servicesList struct {
 	edgeCommand
 }
 
+// Help is what kong shows below the flags.
+func (*servicesList) Help() string {
+	return "BEHIND is for how long a service has not had what the edge knows; CERTIFICATE whether one proves its name to the feed; " +
+		"KEYS how many link keys the service has, of all its instances; DIFFERS IN the settings of its verifier that most others do not have."
+}
+
 // Run is called by kong.
 func (c *servicesList) Run(stdout io.Writer) error {
 	return c.call(func(ctx context.Context, _ *bff.Config, edge bffv1connect.AdminServiceClient) error {
@@ -35,11 +42,15 @@ func (c *servicesList) Run(stdout io.Writer) error {
 		services := list.GetServices()
 		slices.SortFunc(services, func(a, b *bffv1.ServiceInfo) int { return strings.Compare(a.GetService(), b.GetService()) })
 		usual := usualSettings(services)
-		t := newTable(stdout, "SERVICE", "INSTANCE", "PROVEN BY", "SINCE", "BEHIND", "VERSION", "KEYS", "DIFFERS IN")
+		if len(services) == 0 {
+			_, err = fmt.Fprintln(stdout, "no service follows this edge")
+			return err
+		}
+		t := newTable(stdout, "SERVICE", "INSTANCE", "CERTIFICATE", "SINCE", "BEHIND", "VERSION", "KEYS", "DIFFERS IN")
 		for _, s := range services {
-			proof := "nobody"
+			proof := "no"
 			if s.GetVerified() {
-				proof = "certificate"
+				proof = "yes"
 			}
 			behind := "0"
 			if d := s.GetBehind().AsDuration(); d > 0 {
@@ -52,12 +63,12 @@ func (c *servicesList) Run(stdout io.Writer) error {
 				}
 			}
 			t.row(s.GetService(), fmt.Sprintf("%.4x", s.GetInstance()), proof, when(s.GetSince().AsTime()), behind,
-				s.GetVersion(), strings.Join(s.GetKeyIds(), ","), strings.Join(differs, " "))
+				s.GetVersion(), strconv.Itoa(len(s.GetKeyIds())), strings.Join(differs, " "))
 		}
 		if err := t.flush(); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(stdout, "%d follow this edge, which is at sequence %d\n", len(services), list.GetSequence())
+		_, err = fmt.Fprintf(stdout, "%d follow this edge\n", len(services))
 		return err
 	})
 }
@@ -75,8 +86,9 @@ func usualSettings(services []*bffv1.ServiceInfo) map[string]int {
 }
 
 type servicesEnroll struct {
-	Name string `arg:"" help:"The service's name."`
 	edgeCommand
+
+	Name string        `arg:"" help:"The service's name."`
 	Life time.Duration `help:"For how long the token is good; 1h by default." default:"1h" placeholder:"DURATION"`
 }
 

@@ -50,8 +50,9 @@ func (c *storeCheck) Run(stdout io.Writer) error {
 }
 
 type storeBackup struct {
-	File string `arg:"" help:"The file to write. It must not exist: no backup is ever replaced."`
 	edgeCommand
+
+	File string `arg:"" help:"The file to write. It must not exist: no backup is ever replaced."`
 }
 
 // Run is called by kong.
@@ -93,9 +94,16 @@ func (c *storeBackup) Run(stdout io.Writer) (err error) {
 	})
 }
 
+// Help is what kong shows below the flags.
+func (*storeRestore) Help() string {
+	return "What was revoked after the backup was made is forgotten by this, and enrolment tokens that were used since are good once more. " +
+		"An edge that keeps its store itself moves what was there to data_dir/store/replaced, until the next restore."
+}
+
 type storeRestore struct {
-	File string `arg:"" help:"The backup." type:"existingfile"`
 	configFile
+
+	File string `arg:"" help:"The backup." type:"existingfile"`
 }
 
 // Run is called by kong.
@@ -117,6 +125,10 @@ func (c *storeRestore) Run(stdout io.Writer) error {
 		}
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "restored %s; principals issued before now are refused, and made anew by the edge\n", c.File)
+	_, err = fmt.Fprintf(stdout, `restored %s
+What was revoked after it was made is not known any more: revoke it again.
+Enrolment tokens that were used since then are good once more.
+Principals issued before now are refused, and made anew by the edge.
+`, c.File)
 	return err
 }

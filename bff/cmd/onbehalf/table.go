@@ -46,7 +46,7 @@ func when(t time.Time) string {
 	if t.Unix() <= 0 {
 		return ""
 	}
-	return t.Local().Format(time.DateTime)
+	return t.Local().Format("2006-01-02 15:04:05 -0700")
 }
 
 // age is a duration as people read it.

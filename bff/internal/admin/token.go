@@ -40,7 +40,7 @@ func OpenToken(dir string) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it is gone if all went well
+	defer os.Remove(f.Name()) // it is gone if all went well
 	_, err = f.WriteString(text + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return Token{}, fmt.Errorf("%s: %w", path, err)

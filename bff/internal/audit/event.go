@@ -11,14 +11,12 @@ type Action string
 
 // The actions.
 const (
-	ActionRevoke   Action = "revoke"   // an operator has revoked something
-	ActionEnroll   Action = "enroll"   // a service has enrolled a key
-	ActionToken    Action = "token"    // an operator has made an enrolment token
-	ActionIssue    Action = "issue"    // a service acts for itself
-	ActionRenew    Action = "renew"    // a service has a fresh principal of the same session
-	ActionRotate   Action = "rotate"   // the edge has published its next key
-	ActionActivate Action = "activate" // the edge signs with another key
-	ActionRetire   Action = "retire"   // a key of the edge verifies no more
+	ActionRevoke Action = "revoke" // an operator has revoked something
+	ActionEnroll Action = "enroll" // a service has enrolled a key
+	ActionToken  Action = "token"  // an operator has made an enrolment token
+	ActionIssue  Action = "issue"  // a service acts for itself
+	ActionRenew  Action = "renew"  // a service has a fresh principal of the same session
+	ActionRotate Action = "rotate" // an operator has had the edge publish its next key
 )
 
 // Event is the record of an action. Zero fields are left out.

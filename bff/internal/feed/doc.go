@@ -5,8 +5,8 @@
 // [New] makes a [Server] over what a [state.State] knows; mount [Server.Handler]
 // on the mesh listener, behind TLS that asks for client certificates where there
 // are any. The rest of the edge asks it how far services are
-// ([Server.Missing], [Server.WaitAll], [Server.Services]), and revokes through
-// it ([Server.Revoke]).
+// ([Server.Missing], [Server.Services]), and revokes through it
+// ([Server.Revoke]).
 //
 // Without client certificates anybody who reaches the mesh listener can follow
 // the feed, under any name: what it tells is not secret, but is who talks to

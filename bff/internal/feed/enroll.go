@@ -46,11 +46,24 @@ func (s service) EnrollKey(ctx context.Context, r *trustv1.EnrollKeyRequest) (*t
 	if err != nil {
 		return nil, err
 	}
+	said := Enrolment{Service: c.service, Address: c.address}
+	answer, err := s.enrollFor(ctx, c, r, &said)
+	if said.Err = err; s.o.Enrolled != nil {
+		s.o.Enrolled(ctx, said)
+	}
+	return answer, err // who does not have the key by then asks for it when it needs it
+}
+
+func (s service) enrollFor(ctx context.Context, c caller, r *trustv1.EnrollKeyRequest, said *Enrolment) (*trustv1.EnrollKeyResponse, error) {
 	e, err := newEnrollment(c, r)
 	if err != nil {
 		return nil, err
 	}
-	return s.enroll(ctx, e) // who does not have the key by then asks for it when it needs it
+	answer, err := s.enroll(ctx, e, said)
+	if err == nil {
+		said.KeyID, said.Sequence = answer.GetKeyId(), answer.GetSequence()
+	}
+	return answer, err
 }
 
 func newEnrollment(c caller, r *trustv1.EnrollKeyRequest) (*enrollment, error) {
@@ -88,7 +101,7 @@ func (s *Server) lock(service string) *sync.Mutex {
 	return &s.enrolling[maphash.String(lockSeed, service)%uint64(len(s.enrolling))]
 }
 
-func (s *Server) enroll(ctx context.Context, e *enrollment) (*trustv1.EnrollKeyResponse, error) {
+func (s *Server) enroll(ctx context.Context, e *enrollment, said *Enrolment) (*trustv1.EnrollKeyResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	lock := s.lock(e.service)
@@ -105,6 +118,7 @@ func (s *Server) enroll(ctx context.Context, e *enrollment) (*trustv1.EnrollKeyR
 	if err != nil {
 		return nil, err
 	}
+	said.By = by
 	if err := s.makeRoom(ctx, e.service); err != nil {
 		return nil, err
 	}
@@ -127,9 +141,6 @@ func (s *Server) enroll(ctx context.Context, e *enrollment) (*trustv1.EnrollKeyR
 	if s.linkKey(e.service, e.ref.ID) == nil { // somebody was faster, with the key or by revoking the service
 		s.takeBack(ctx, e)
 		return nil, errClaimed
-	}
-	if s.o.Enrolled != nil {
-		s.o.Enrolled(ctx, e.service, e.ref.ID, by, e.address, sequence)
 	}
 	s.log.Info("a link key was enrolled", "service", e.service, "key", e.ref.ID, "by", by, "address", e.address, "sequence", sequence)
 	return &trustv1.EnrollKeyResponse{KeyId: e.ref.ID, Sequence: sequence, ExpiresAt: record.GetNotAfter()}, nil
@@ -237,11 +248,12 @@ func (s *Server) letIn(ctx context.Context, e *enrollment, out state.Record[*bff
 	return s.state.Delete(ctx, state.ServiceName(e.service), out.Sequence)
 }
 
-// revokeKeys revokes the link keys of a service but for one.
+// revokeKeys revokes the link keys of a service but for one, also those that a
+// file names.
 func (s *Server) revokeKeys(ctx context.Context, service, except, reason string) error {
-	for _, r := range s.state.LinkKeys(service) {
-		target := revocation.Key(principal.KeyRef{Role: principal.RoleLink, Owner: service, ID: r.Message.GetId()})
-		if r.Message.GetId() == except || s.state.Revoked(target, time.Time{}) {
+	for _, ref := range s.state.LinkRefs(service) {
+		target := revocation.Key(ref)
+		if ref.ID == except || s.state.Revoked(target, time.Time{}) {
 			continue
 		}
 		if _, err := s.putRevocation(ctx, target, reason); err != nil {

@@ -19,7 +19,8 @@ var ErrInvalid = errors.New("feed: invalid")
 // What callers are told. The texts are constant: nothing that was sent, and
 // nothing that is kept, gets into them.
 var (
-	errService       = connect.NewError(connect.CodeInvalidArgument, "service: is not a service name")
+	errService       = connect.NewError(connect.CodeInvalidArgument, "service: is not a service name; use up to 63 of a-z, 0-9, . and -")
+	errOwnName       = connect.NewError(connect.CodePermissionDenied, "service: is the edge's own name")
 	errInstance      = connect.NewError(connect.CodeInvalidArgument, "instance: is not 16 bytes")
 	errSettings      = connect.NewError(connect.CodeInvalidArgument, "version, settings: at most 32 of at most 256 printable bytes")
 	errCertificate   = connect.NewError(connect.CodePermissionDenied, "the client certificate names no service of this mesh")

@@ -78,6 +78,7 @@ type edge struct {
 	store *faulty
 	url   string
 
+	static []principal.Key
 	signer atomic.Pointer[principal.Signer]
 	stop   func() // all of it
 }
@@ -129,7 +130,7 @@ func (e *edge) start(change ...func(*edge, *feed.Options)) {
 	for _, f := range change {
 		f(e, &options)
 	}
-	e.state = state.New(e.store, state.Options{Issuer: issuer, Logger: log, Now: e.now})
+	e.state = state.New(e.store, state.Options{Issuer: issuer, Static: e.static, Logger: log, Now: e.now})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(e.t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- e.state.Run(ctx) }()
@@ -159,16 +160,16 @@ func (e *edge) start(change ...func(*edge, *feed.Options)) {
 }
 
 // dial returns a client with a connection of its own.
-func (e *edge) dial(options ...connecthttp.Option) client { //nolint:ireturn // it is what there is
+func (e *edge) dial(options ...connecthttp.Option) client {
 	return e.dialWith(&http.HTTP2Config{}, options...)
 }
 
 // dialSmall returns a client that takes little without being read.
-func (e *edge) dialSmall() client { //nolint:ireturn // it is what there is
+func (e *edge) dialSmall() client {
 	return e.dialWith(&http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10})
 }
 
-func (e *edge) dialWith(config *http.HTTP2Config, options ...connecthttp.Option) client { //nolint:ireturn // it is what there is
+func (e *edge) dialWith(config *http.HTTP2Config, options ...connecthttp.Option) client {
 	transport := &http.Transport{Protocols: new(http.Protocols), HTTP2: config}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	e.t.Cleanup(transport.CloseIdleConnections)

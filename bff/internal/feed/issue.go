@@ -66,12 +66,20 @@ func (s service) RenewPrincipal(ctx context.Context, r *trustv1.RenewPrincipalRe
 	return &trustv1.RenewPrincipalResponse{Header: []byte(header)}, nil
 }
 
-// signed checks that a request was made by a service, now, and not before.
+// signed checks that a request was made by a service, now, and not before. Who
+// has not heard from the store for too long cannot say whether the key, or what
+// is to be renewed, is still good. One with fields that are not known is refused:
+// they are part of what is signed, and the bytes may be meant for another RPC.
 func (s *Server) signed(ctx context.Context, service string, signed *trustv1.Signed, request proto.Message) error {
 	if _, err := s.caller(ctx, service); err != nil {
 		return err
 	}
-	if len(signed.GetNonce()) != nonceLen {
+	switch {
+	case s.state.Age(s.o.Now()) > s.o.MaxAge:
+		return errStale
+	case len(request.ProtoReflect().GetUnknown()) > 0:
+		return errSigned
+	case len(signed.GetNonce()) != nonceLen:
 		return errNonce
 	}
 	key := s.linkKey(service, signed.GetKeyId())

@@ -64,9 +64,7 @@ func TestJoin(t *testing.T) {
 	default:
 		t.Error(err)
 	}
-	if err := w.WaitAll(t.Context(), sequence); err != nil {
-		t.Error(err)
-	}
+	allHave(t, w.edge, sequence)
 	if list := w.Services(); len(list) != 2 || list[0].GetBehind() != nil || len(list[0].GetKeyIds()) != 0 || len(list[1].GetKeyIds()) != 1 {
 		t.Error(list)
 	}

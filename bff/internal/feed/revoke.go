@@ -10,7 +10,6 @@ import (
 
 	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
 	trustv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/trust/v1"
-	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/state"
@@ -52,7 +51,7 @@ func (s *Server) Revoke(ctx context.Context, target *trustv1.Target, reason stri
 	if sequence, err = s.putRevocation(ctx, t, reason); err != nil {
 		return 0, err
 	}
-	s.log.Info("revoked", "target", describe(target), "reason", reason, "sequence", sequence)
+	s.log.Info("revoked", "target", t.String(), "reason", reason, "sequence", sequence)
 	return sequence, nil
 }
 
@@ -84,33 +83,6 @@ func checkedTarget(m *trustv1.Target) (revocation.Target, error) {
 	return t, nil
 }
 
-// describe names a target for the log.
-func describe(m *trustv1.Target) string {
-	id := func(kind string, i *trustv1.IssuedId) string {
-		return fmt.Sprintf("%s %s of %s", kind, principal.ID(i.GetId()), i.GetIssuer())
-	}
-	switch t := m.GetTarget().(type) {
-	case *trustv1.Target_Principal:
-		return id("principal", t.Principal)
-	case *trustv1.Target_Session:
-		return id("session", t.Session)
-	case *trustv1.Target_Grant:
-		return id("grant", t.Grant)
-	case *trustv1.Target_Identity:
-		identity, err := principal.IdentityFromProto(t.Identity)
-		if err != nil {
-			return "identity"
-		}
-		return fmt.Sprintf("identity %s of %s", identity, identity.Issuer())
-	case *trustv1.Target_Service:
-		return "service " + t.Service
-	case *trustv1.Target_Key:
-		return fmt.Sprintf("key %s of %s", t.Key.GetId(), t.Key.GetOwner())
-	default:
-		return "nothing"
-	}
-}
-
 // CreateToken makes a token with which a service enrols once, within a life of
 // at most 30 days; 0 is an hour. Only its hash is kept. The error wraps
 // [ErrInvalid] or [store.ErrUnavailable].
@@ -120,7 +92,9 @@ func (s *Server) CreateToken(ctx context.Context, service string, life time.Dura
 	}
 	switch {
 	case !isServiceName(service):
-		return "", time.Time{}, fmt.Errorf("%w: there is no service of such a name", ErrInvalid)
+		return "", time.Time{}, fmt.Errorf("%w: %.64q is not a service name; use up to 63 of a-z, 0-9, . and -", ErrInvalid, service)
+	case service == s.o.Name:
+		return "", time.Time{}, fmt.Errorf("%w: %q is this edge's own name", ErrInvalid, service)
 	case life < time.Second || life > maxTokenLife:
 		return "", time.Time{}, fmt.Errorf("%w: a token lives one second to 30 days", ErrInvalid)
 	}

@@ -37,9 +37,11 @@ type Options struct {
 	// Renew returns a fresh principal of p's session for the service that holds p,
 	// which has been verified. Errors are as those of Issue.
 	Renew func(ctx context.Context, service string, p *principal.Principal) (header string, err error)
-	// Enrolled is told of each link key that was enrolled, and how its service
-	// showed who it is: "mtls", "token" or "renewal". nil: nobody is.
-	Enrolled func(ctx context.Context, service, keyID, by, address string, sequence uint64)
+	// Name is that of the edge itself, which no service may have; "": it has none.
+	Name string
+	// Enrolled is told of each enrolment, also of those that were refused. nil:
+	// nobody is.
+	Enrolled func(ctx context.Context, e Enrolment)
 	// Verifier returns what verifies the principals that a service holds. nil: one
 	// over the published keys, which accepts the trust domain.
 	Verifier func(service string) (*principal.Verifier, error)
@@ -72,6 +74,19 @@ func def[T any](field *T, value T, unset bool) {
 	if unset {
 		*field = value
 	}
+}
+
+// Enrolment is what became of a request to publish a link key.
+type Enrolment struct {
+	Service, Address string
+	// By is how the service showed who it is: "mtls", "token" or "renewal"; "" if
+	// it did not.
+	By string
+	// KeyID and Sequence are of the key that is published; zero if none is.
+	KeyID    string
+	Sequence uint64
+	// Err is why none is, as the caller is told.
+	Err error
 }
 
 // Server serves the feed of one edge. It is safe for concurrent use. Make one
@@ -124,8 +139,11 @@ type caller struct {
 
 // caller returns who calls, if it may call in the name of a service at all.
 func (s *Server) caller(ctx context.Context, name string) (caller, error) {
-	if !isServiceName(name) {
+	switch {
+	case !isServiceName(name):
 		return caller{}, errService
+	case name == s.o.Name:
+		return caller{}, errOwnName
 	}
 	c, err := s.peer(ctx)
 	switch {

@@ -26,18 +26,9 @@ func (s service) Report(ctx context.Context, r *trustv1.ReportRequest) (*trustv1
 	return &trustv1.ReportResponse{}, nil
 }
 
-// Watchers returns how many instances follow the feed of this edge.
-func (s *Server) Watchers() int { return s.tracker.count() }
-
 // Missing returns how many of the instances that follow have not said yet that
 // they know everything up to a sequence.
 func (s *Server) Missing(sequence uint64) int { return s.tracker.missing(s.state.Settled(sequence)) }
-
-// WaitAll waits until all instances that follow now know everything up to a
-// sequence, or are gone.
-func (s *Server) WaitAll(ctx context.Context, sequence uint64) error {
-	return s.tracker.wait(ctx, s.state.Settled(sequence))
-}
 
 // Services returns who follows, by service and instance.
 func (s *Server) Services() []*bffv1.ServiceInfo {

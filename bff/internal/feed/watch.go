@@ -191,8 +191,8 @@ func (w *watch) sendEvent(e *trustv1.Event, now time.Time, age time.Duration) er
 	return nil
 }
 
-// send gives up a watcher that takes nothing. It holds up nobody else, but those
-// who wait until everybody knows something count it.
+// send gives up a watcher that takes nothing. It holds up nobody else, but it is
+// one of those who are missing.
 func (w *watch) send(sequence uint64, m *trustv1.WatchResponse) error {
 	w.tracker.sending(w.watcher, sequence)
 	timer := time.AfterFunc(w.o.SendTimeout, w.cutter.cut)

@@ -208,18 +208,6 @@ func (a *Authority) Sign(p *principalv1.Principal) (header string, err error) {
 	return "", errBusy
 }
 
-// Signer returns what signs with the key that is active at the moment of each
-// signature.
-func (a *Authority) Signer() Signer { return Signer{a} }
-
-// Signer is the part of an [Authority] that signs.
-type Signer struct{ authority *Authority }
-
-// Sign is [Authority.Sign].
-func (s Signer) Sign(p *principalv1.Principal) (header string, err error) {
-	return s.authority.Sign(p)
-}
-
 // Record returns a copy of what is published of this replica's keys.
 func (a *Authority) Record() *bffv1.AuthorityRecord { return proto.CloneOf(a.shown.Load()) }
 

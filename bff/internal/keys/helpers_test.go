@@ -355,7 +355,7 @@ func facts(now time.Time) *principalv1.Principal {
 // sign returns a header and the id of the key that signed it.
 func (e *edge) sign() (header, id string) {
 	e.t.Helper()
-	header, err := e.Signer().Sign(facts(e.clock.now()))
+	header, err := e.Sign(facts(e.clock.now()))
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
 
+	"github.com/onbehalf-dev/onbehalf/bff/internal/state"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/store"
 )
 
@@ -31,7 +32,7 @@ func Open(ctx context.Context, st Store, vault Vault, o Options) (*Authority, er
 		return nil, err
 	}
 	a := &Authority{
-		Options: o, store: st, vault: vault, key: recordPrefix + o.Replica, log: o.Logger,
+		Options: o, store: st, vault: vault, key: state.AuthorityName(o.Replica), log: o.Logger,
 		wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), started: o.Elapsed(),
 		attempts: make(map[[sha256.Size]byte]bool), retired: make(map[string]time.Duration),
 		revoked: make(map[string]bool), trash: make(map[string]bool), signers: make(map[string]*principal.Signer),

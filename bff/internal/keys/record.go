@@ -14,11 +14,8 @@ import (
 	"github.com/onbehalf-dev/onbehalf/principal"
 )
 
-const (
-	recordPrefix = "authority."
-	// maxSeconds is the end of the year 9999.
-	maxSeconds = 253402300799
-)
+// maxSeconds is the end of the year 9999.
+const maxSeconds = 253402300799
 
 // parseRecord reads what a replica says of its keys. It refuses all that this
 // package does not write.

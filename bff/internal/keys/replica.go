@@ -19,7 +19,7 @@ var replicaID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // digits. It makes the directory and the file "replica" in it if they are not
 // there. If several processes do so at the same time, all get the same id.
 func Replica(dir string) (string, error) {
-	if err := openDir(dir); err != nil {
+	if err := OpenDir(dir); err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, replicaName)
@@ -70,10 +70,11 @@ func writeReplica(path string) (err error) {
 	return syncDir(dir)
 }
 
-// openDir makes the directory, for this user alone. One that is there may be
-// shared with a group, as volumes of a cluster are: the keys' files are checked
-// on their own. Where everybody can write, anybody could take them away.
-func openDir(dir string) error {
+// OpenDir makes a data directory, for this user alone. One that is there may be
+// shared with a group, as volumes of a cluster are: each file in it is checked on
+// its own. Where everybody can write, anybody could take one away: that is an
+// error.
+func OpenDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -63,6 +64,8 @@ type Spec struct {
 
 // Minted is a principal that was signed. It is shared and must not be modified.
 type Minted struct {
+	authority
+
 	// Header is the value of x-principal-bin, as text.
 	Header string
 	// Principal is what was signed, but for what the signer adds: the issuer and
@@ -72,8 +75,6 @@ type Minted struct {
 	Issuer string
 	// Until is when the credential ends.
 	Until time.Time
-
-	authority
 }
 
 // Signer signs principals. [principal.Signer] is one.
@@ -274,7 +275,7 @@ func (m *Minter) sign(s *session, spec Spec, now time.Time) (*Minted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSigning, err)
 	}
-	targets := append(s.targets[:len(s.targets):len(s.targets)], revocation.Principal(m.Issuer, principal.ID(id)))
+	targets := append(slices.Clip(s.targets), revocation.Principal(m.Issuer, principal.ID(id)))
 	var signed principalv1.SignedPrincipal
 	if err := proto.Unmarshal([]byte(header), &signed); err == nil { // what a signer made up for a test is no message
 		targets = append(targets, revocation.Key(principal.KeyRef{

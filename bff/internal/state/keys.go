@@ -77,3 +77,18 @@ func (s *State) LinkKeys(service string) []Record[*bffv1.LinkKeyRecord] {
 		return cmp.Compare(a.Sequence, b.Sequence)
 	})
 }
+
+// LinkRefs returns the names of all link keys of a service, by id: those of
+// [State.LinkKeys], and those of [Options.Static].
+func (s *State) LinkRefs(service string) []principal.KeyRef {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var refs []principal.KeyRef
+	for ref := range s.keys.byRef {
+		if ref.Role == principal.RoleLink && ref.Owner == service {
+			refs = append(refs, ref)
+		}
+	}
+	slices.SortFunc(refs, func(a, b principal.KeyRef) int { return strings.Compare(a.ID, b.ID) })
+	return refs
+}

@@ -19,8 +19,8 @@ type remembered struct {
 // each. It is guarded by the state's lock.
 //
 // The index is keyed by a seeded hash of the digest. Two digests with one hash
-// come about once in fifty million full memories; the later one
-// is then remembered. Nobody who does not know the seed can bring it about.
+// come about once in fifty million full memories; the later one is then
+// remembered. Nobody who does not know the seed can bring it about.
 type memory struct {
 	seed   maphash.Seed
 	index  map[uint64]uint32

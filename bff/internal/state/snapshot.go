@@ -42,10 +42,10 @@ func (s *State) Snapshot() Snapshot {
 	}
 }
 
-// Parts returns the snapshot in small messages, with
-// nothing of the time at which they are sent. There is one at least, and More is
-// false in the last one only. Keys that do not fit into one part come in a
-// document each.
+// Parts returns the snapshot in small messages, with nothing of the time at which
+// they are sent. There is one at least, and More is false in the last one only.
+// Keys that do not fit into one part come in several documents, each in a part of
+// its own.
 func (s Snapshot) Parts() iter.Seq[*trustv1.Snapshot] {
 	return func(yield func(*trustv1.Snapshot) bool) {
 		p := packer{of: s, yield: yield, part: new(trustv1.Snapshot)}

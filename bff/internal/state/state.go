@@ -18,9 +18,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/bff/internal/store"
 )
 
-// DefaultMemory is how long the edge remembers a revocation if nothing else is
-// said.
-const DefaultMemory = 30 * 24 * time.Hour
+const defaultMemory = 30 * 24 * time.Hour
 
 // Store is what a [State] needs of a [store.Store].
 type Store interface { //nolint:interfacebloat // one thing, as far as it is used here
@@ -41,7 +39,7 @@ type Options struct {
 	Issuer string
 	// Static are keys that are published besides, and before all others.
 	Static []principal.Key
-	// Memory is how long a revocation is remembered; 0 is [DefaultMemory].
+	// Memory is how long a revocation is remembered; 0 is 30 days.
 	Memory time.Duration
 	// Logger may be nil.
 	Logger *slog.Logger
@@ -86,7 +84,7 @@ type State struct {
 // New returns a state that knows nothing until it is run.
 func New(s Store, o Options) *State {
 	if o.Memory == 0 {
-		o.Memory = DefaultMemory
+		o.Memory = defaultMemory
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
