@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect/v2"
+
 	"github.com/onbehalf-dev/onbehalf/principal"
 )
 
@@ -235,5 +237,22 @@ func TestResponsesStrip(t *testing.T) {
 	}
 	if r := e.records()[0]; r.text("upstream_reason") != "scope" || r.text("status") != "403" || r.text("decision") != "allowed" {
 		t.Error(r)
+	}
+}
+
+// An edge that cannot record issues nothing to services either, unless it is told
+// to go on.
+func TestAuditFailsForServices(t *testing.T) {
+	t.Parallel()
+	for action, refused := range map[string]bool{"refuse": true, "serve": false} {
+		t.Run(action, func(t *testing.T) {
+			t.Parallel()
+			e := start(t, setup{config: strings.Replace(template, "{file: audit.jsonl}", "{file: /dev/full, on_failure: "+action+"}", 1)})
+			billing := e.join("billing") // leaves records that cannot be written
+			_, err := billing.AsService(t.Context())
+			if got := connect.CodeOf(err) == connect.CodeUnavailable; got != refused || err != nil != refused {
+				t.Error(err)
+			}
+		})
 	}
 }

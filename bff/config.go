@@ -27,9 +27,9 @@ type Config struct {
 
 	// DataDir is the directory of what the edge must not lose: its signing keys,
 	// the store unless that is an external one, and the token of whoever may use
-	// the admin listener. Only one edge may run on it. It is made if it is not there, for this user alone. Default: data.
-	// Here and below, a path that is not absolute is relative to the directory
-	// of the file.
+	// the admin listener. Only one edge may run on it. It is made if it is not
+	// there, for this user alone. Default: data. Here and below, a path that is not
+	// absolute is relative to the directory of the file.
 	DataDir string `yaml:"data_dir"`
 
 	// SigningKey is a file with the private key that signs principals: Ed25519
@@ -96,9 +96,9 @@ type Listen struct {
 	Mesh string `yaml:"mesh"`
 
 	// Admin is for whoever runs the edge: /healthz says that the process lives,
-	// /readyz whether it should get requests, and the commands revoke, keys and
-	// services use it. These show the token in data_dir/admin.token, and are taken
-	// from the loopback interface only. Default: 127.0.0.1:9444.
+	// /readyz whether it should get requests, and the commands revoke, keys,
+	// services and store use it. These show the token in data_dir/admin.token, and
+	// are taken from the loopback interface only. Default: 127.0.0.1:9444.
 	Admin string `yaml:"admin"`
 }
 
@@ -140,7 +140,7 @@ type Keys struct {
 
 	// Lead is how long a new key is published before it is used where somebody
 	// has not got it: several times as long as it takes services that only fetch
-	// the key set. Default: 25m.
+	// the key set. Default: 25m. At most half of Life.
 	Lead time.Duration `yaml:"lead"`
 }
 

@@ -15,10 +15,11 @@
 //
 // # What it does not protect against
 //
-// Whoever holds its signing key can state any principal: whoever can read the
-// data directory, or run code in this process, is everybody. A service that can
-// be reached past the edge gets whatever its caller likes to send, though
-// nothing that its interceptors take for a principal. A stolen credential is as
-// good as the rightful one, for as long as it lives and for up to
-// [Limits.MintWindow] after its issuer has taken it back.
+// Whoever holds one of its signing keys can state any principal: whoever can read
+// the data directory, write to the store, or run code in this process, is
+// everybody. A service that can be reached past the edge gets whatever its caller
+// likes to send, though nothing that its interceptors take for a principal. A
+// stolen credential is as good as the rightful one, for as long as it lives and
+// for up to [Limits.MintWindow] after its issuer has taken it back, but no longer
+// than until it is revoked here.
 package bff

@@ -60,7 +60,7 @@ func WithAuthenticator(a authn.Authenticator) Option {
 type Vault = keys.Vault
 
 // WithVault has the edge keep its signing keys there. The default is files in the
-// data directory.
+// data directory. Package bff/hsm has one for PKCS#11.
 func WithVault(v Vault) Option {
 	return optionFunc(func(o *options) { o.vault = v })
 }

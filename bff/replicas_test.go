@@ -64,10 +64,10 @@ func newCluster(t *testing.T) *cluster {
 			c.stop(i)
 		}
 	})
-	eventually(t, "the cluster has a leader", func() bool {
+	eventually(t, "the cluster has a leader that sees all servers", func() bool {
 		for _, s := range c.servers {
 			if s.JetStreamIsLeader() {
-				return true
+				return len(s.JetStreamClusterPeers()) == len(c.servers)
 			}
 		}
 		return false

@@ -1,11 +1,14 @@
 // Package principal carries who is calling, on whose behalf, through whom and
 // with which rights from service to service, as one signed header.
 //
-// A service builds a [Verifier] for its own name and a key set, reads its
-// access [Rules] from its .proto files, and puts both into a [Guard]. The
-// interceptors (principalgrpc, principalconnect, principalhttp) stand on the
-// guard; handlers ask [FromContext]. Calls to other services go through a
-// [Propagator], with the context of the handler. Tests use principaltest.
+// A service joins the platform by trust.Join, which has a [Verifier] for its own
+// name and a [Propagator], and keeps keys and revocations up to date. It reads its
+// access [Rules] from its .proto files, and puts them and the verifier into a
+// [Guard]. The interceptors (principalgrpc, principalconnect, principalhttp) stand
+// on the guard; handlers ask [FromContext]. Calls to other services go through the
+// propagator, with the context of the handler. Tests use principaltest. Without an
+// edge to join, packages keyset and revocation have the parts: a verifier that is
+// built of keys alone knows of no revocations.
 //
 // What it does not protect against: without mTLS a header that is stolen while
 // it is valid can be presented to the one service it names, and a relayed one
@@ -58,9 +61,9 @@
 // Identities are the principal's issuer's own unless they say another one, which
 // a verifier accepts only from issuers that it was told may do so.
 //
-// Signatures are Ed25519 (RFC 8032, the equation without cofactor), or ECDSA P-256 over SHA-256 as r ‖ s with s
-// in the lower half. The algorithm belongs to the key. Keys are found by role,
-// owner and id.
+// Signatures are Ed25519 (RFC 8032, the equation without cofactor), or ECDSA P-256
+// over SHA-256 as r ‖ s with s in the lower half. The algorithm belongs to the key.
+// Keys are found by role, owner and id.
 //
 // The header is at most 3,072 bytes; where a transport carries text it is
 // standard base64, padded fully or not at all, sent unpadded. Payloads are
@@ -73,9 +76,10 @@
 //
 // In this order, with one [Reason] for each failure: one header; size; form;
 // audience; times; keys; opening; narrowing; the tail's signature; the other
-// signatures; presenter; revocation. Then the method's rule. A verified header
-// is cached by its exact bytes; time, keys and revocations are checked on every
-// use.
+// signatures; presenter; revocation. Then the method's rule: who may call; whether
+// the revocations are fresh enough; the online check; single use. Last, what the
+// call asks of a lease. A verified header is cached by its exact bytes; time, keys
+// and revocations are checked on every use.
 //
 // # What ends a call
 //

@@ -159,6 +159,9 @@ func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err 
 		return Admission{}, d
 	}
 	a := Admission{Principal: event.Principal, Renewal: leased.renewal, guard: g, event: event, generation: generation, observed: observed}
+	if event.Reason == ReasonRevoked || event.Reason == ReasonFloor { // by the online check of a method that is observed
+		a.Principal = nil
+	}
 	if leased.wanted && a.ends() {
 		a.lease = newLease(a.Principal)
 	}
@@ -271,7 +274,7 @@ func (v *Verifier) singleHeader(call Call) (header string, known bool, reason Re
 }
 
 func (g *Guard) observes(procedure string) bool {
-	return g.observe != nil && (g.observe[procedure] || g.observe[serviceOf(procedure)])
+	return g.observe != nil && (g.observe[procedure] || isMethod(procedure) && g.observe[serviceOf(procedure)])
 }
 
 // CheckMethods returns an error that names every method in methods that has no

@@ -18,6 +18,7 @@ import (
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/principaltest"
+	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 )
 
 const method = "/shop.v1.Orders/Place"
@@ -191,9 +192,49 @@ func TestObserveOnlyLetsThrough(t *testing.T) {
 		if _, ok := principal.FromContext(a.Context); ok {
 			t.Error("an unverified principal is in the context")
 		}
-		if _, err := g.Admit(t.Context(), principal.Call{Procedure: "/shop.v1.Other/X"}); err == nil {
-			t.Error("another service is let through as well")
+		for _, other := range []string{"/shop.v1.Other/X", "/shop.v1.Orders/../shop.v1.Other/X", "/shop.v1.Orders//shop.v1.Other/X"} {
+			if _, err := g.Admit(t.Context(), principal.Call{Procedure: other}); err == nil {
+				t.Errorf("%s is let through as well", other)
+			}
 		}
+	}
+}
+
+// What the online check of an observed method finds revoked is not shown to its
+// handler either.
+func TestObservedHandlerSeesNothingRevoked(t *testing.T) {
+	t.Parallel()
+	iss := principaltest.NewIssuer(t)
+	index, err := revocation.NewIndex(principaltest.IssuerName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := index.Apply(time.Now(), revocation.Update{Sent: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	header := iss.Header("orders", principaltest.Human())
+	p, err := iss.Verifier("orders").Verify(t.Context(), header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := iss.Verifier("orders", principal.WithRevocations(index), principal.WithOnlineCheck(func(context.Context) error {
+		revoked := revocation.Principal(principaltest.IssuerName, p.ID())
+		return index.Apply(time.Now(), revocation.Update{Sequence: 1, Sent: time.Now(), Events: []revocation.Event{{Sequence: 1, Target: revoked}}})
+	}))
+	var seen recorder
+	g, err := principal.NewGuard(v, ruleOf(&principalv1.AccessRule{OnlineCheck: true}), principal.ObserveOnly(method), principal.WithObserver(&seen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := g.Admit(t.Context(), principal.Call{Procedure: method, Values: []string{header}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := seen.last(t); e.Decision != principal.WouldRefuse || e.Reason != principal.ReasonRevoked {
+		t.Errorf("%+v", e)
+	}
+	if _, ok := principal.FromContext(a.Context); ok || a.Principal != nil {
+		t.Error("the handler sees a principal that is revoked")
 	}
 }
 

@@ -44,7 +44,7 @@ func (a *Admission) Hold(h *Hold, end Ender) bool {
 		return true
 	}
 	v.calls.add(h)
-	if v.generation() != a.generation { // what has changed since was reviewed without this call
+	if v.changedSince(a.generation) { // which was reviewed without this call
 		if reason := v.check(a.Principal, false); reason != 0 {
 			end.Terminate(reason)
 		}
@@ -108,6 +108,13 @@ func (h *Hold) Release(ctx context.Context, ended Reason) {
 		event.Decision, event.Reason, event.Principal = Ended, ended, h.latest()
 		h.guard.report(ctx, &event)
 	}
+}
+
+// changedSince reports whether something may have been revoked after generation,
+// or the revocations cannot say.
+func (v *Verifier) changedSince(generation uint64) bool {
+	now := v.generation()
+	return now == 0 || now != generation
 }
 
 // The three functions below ask the revocations outside of a call, where nobody
@@ -195,8 +202,14 @@ func (v *Verifier) review() {
 	for i := range v.calls.shards {
 		for _, h := range v.calls.shards[i].held() {
 			if reason := v.check(h.latest(), true); reason != 0 {
-				h.end.Terminate(reason)
+				h.terminate(reason)
 			}
 		}
 	}
+}
+
+// terminate ends the call. A panic there must not keep the others from ending.
+func (h *Hold) terminate(reason Reason) {
+	defer func() { _ = recover() }()
+	h.end.Terminate(reason)
 }

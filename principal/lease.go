@@ -120,7 +120,7 @@ func (g *Guard) renew(id leaseID, event *Event, generation uint64) Reason {
 	if reason := h.lease.renew(event.Principal); reason != 0 {
 		return reason
 	}
-	if v.revocations != nil && v.generation() != generation { // what has changed since was reviewed with the old one
+	if v.revocations != nil && v.changedSince(generation) { // which was reviewed with the old one
 		if reason := v.check(event.Principal, false); reason != 0 {
 			h.end.Terminate(reason)
 			return reason

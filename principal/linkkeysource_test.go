@@ -50,6 +50,21 @@ func TestLinkKeySource(t *testing.T) {
 	if send(t, p, ctx, "payments") == first {
 		t.Error("a link of the key before was sent")
 	}
+	var last string
+	for range 2 {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := source.Set(key, "current"); err != nil {
+			t.Fatal(err)
+		}
+		now := send(t, p, ctx, "payments")
+		if now == last {
+			t.Error("a link of the key that had this id before was sent")
+		}
+		last = now
+	}
 	if err := source.Set(nil, ""); err == nil {
 		t.Error("no key was taken for a key")
 	}

@@ -31,7 +31,7 @@ type Propagator struct {
 // linkKey is all that a link depends on. Never the principal's id: in a cycle
 // the same principal arrives with different rights.
 type linkKey struct {
-	keyID    string // a link must not outlive its key because it is held
+	key      *PublicKey // a link must not outlive its key because it is held, nor be sent in the name of the next one
 	parent   string
 	audience string
 	narrowed bool
@@ -197,7 +197,7 @@ func (p *Propagator) Header(ctx context.Context, audience, procedure string) (He
 	if signer == nil {
 		return Header{}, errors.New("principal: a linked principal cannot be passed on without a link key: see WithLinkKey")
 	}
-	key := linkKey{keyID: signer.id, parent: from.held.header, audience: audience, narrowed: s.narrowed}
+	key := linkKey{key: signer.public, parent: from.held.header, audience: audience, narrowed: s.narrowed}
 	if s.narrowed {
 		key.scopes = strings.Join(s.passedScopes(from), "\x00")
 	}

@@ -55,6 +55,10 @@ func (m *Middleware) Wrap(mux *http.ServeMux) http.Handler {
 			refuse(w, guard.Reason(err))
 			return
 		}
+		if a.Renewal { // of a stream that another transport of the guard has granted a lease
+			refuse(w, principal.ReasonCaller)
+			return
+		}
 		serve(w, r, &a, mux)
 	})
 }

@@ -310,7 +310,7 @@ func (r *Remote) replace(ctx context.Context, keys map[principal.KeyRef]*princip
 		r.content.Store(&next)
 		return
 	}
-	next.version++
+	next.version += 2 // what lies between is for a set that is too old, and not for another one
 	r.content.Store(&next)
 	if old.version == 0 {
 		close(r.loaded)

@@ -434,6 +434,27 @@ func TestRemoteMaxAge(t *testing.T) {
 	})
 }
 
+// The version of a set that is too old is not that of the set that follows it: a
+// clock that goes forth and back must not make the two look the same.
+func TestRemoteVersionOfOldSet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{body: marshal(t, authority(t, edgeA, "k1")), latency: 9 * time.Second}
+		r := newRemote(t, s, keyset.WithRefresh(10*time.Second), keyset.WithMaxAge(20*time.Second))
+		pass(10 * time.Second)
+		s.serve(marshal(t, authority(t, edgeA, "k2")), nil)
+		pass(12 * time.Second)
+		if r.Ready(t.Context()) == nil {
+			t.Fatal("the set is not too old yet")
+		}
+		old := r.Version()
+		pass(8 * time.Second)
+		if r.Ready(t.Context()) != nil || r.Version() == old {
+			t.Error("the next set has the version of one that is too old")
+		}
+	})
+}
+
 // SPIFFE: an empty set means that all keys are revoked.
 func TestRemoteEmptySetRevokesAll(t *testing.T) {
 	t.Parallel()

@@ -201,7 +201,11 @@ func (x *Index) Check(p *principal.Principal, open bool) principal.Reason {
 	if issuer == x.issuer {
 		issued = p.RevocationSequence()
 	}
-	if x.signedByRevoked(p, issued) || x.has(Identity(p.Subject()), issued) || x.has(Principal(issuer, p.ID()), issued) {
+	subject := p.Subject()
+	if t, ok := acting(subject); ok && x.has(t, issued) {
+		return principal.ReasonRevoked
+	}
+	if x.signedByRevoked(p, issued) || x.has(Identity(subject), issued) || x.has(Principal(issuer, p.ID()), issued) {
 		return principal.ReasonRevoked
 	}
 	if session, ok := p.SessionID(); ok && x.has(Session(issuer, session), issued) {

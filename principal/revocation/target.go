@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"hash/maphash"
+	"strings"
 
 	"github.com/onbehalf-dev/onbehalf/principal"
 )
@@ -54,6 +55,38 @@ func Service(name string) Target { return Target{kind: ofService, service: name}
 // Key means whatever was signed with a key. It is never forgotten: whoever has
 // stolen a key can also claim a later sequence.
 func Key(ref principal.KeyRef) Target { return Target{kind: ofKey, key: ref} }
+
+// Targets returns everything that p rests on: it is revoked if one of them is, by
+// an event that came after it was issued or is of a kind that is for good.
+func Targets(p *principal.Principal) []Target {
+	issuer := p.Issuer()
+	all := []Target{Principal(issuer, p.ID()), Identity(p.Subject())}
+	if t, ok := acting(p.Subject()); ok {
+		all = append(all, t)
+	}
+	if session, ok := p.SessionID(); ok {
+		all = append(all, Session(issuer, session))
+	}
+	for _, d := range p.Delegations() {
+		all = append(all, Grant(issuer, d.GrantID), Identity(d.Actor))
+	}
+	for _, ref := range p.SigningKeys() {
+		if all = append(all, Key(ref)); ref.Role == principal.RoleLink {
+			all = append(all, Service(ref.Owner))
+		}
+	}
+	return all
+}
+
+// acting returns the service that a subject is, if it is one. What the edge has
+// issued to a service itself ends with the service, also where it signs nothing
+// because the principal is relayed.
+func acting(subject principal.Identity) (t Target, ok bool) {
+	if subject.Kind() != principal.KindService {
+		return Target{}, false
+	}
+	return Service(strings.TrimPrefix(subject.String(), "svc-")), true
+}
 
 // returns reports whether what is issued after the revocation is good again.
 func (t Target) returns() bool { return t.kind == ofIdentity || t.kind == ofService }

@@ -129,6 +129,7 @@ func (k *keys) apply(c change) (changed bool, skipped []error) {
 		}
 		if err := k.add(key); err != nil {
 			skipped = append(skipped, err)
+			lost = k.drop(key.KeyRef) || lost // what it was is not what the edge says of it now
 			continue
 		}
 		changed = changed || before == nil

@@ -131,14 +131,15 @@ func (s *Server) enroll(ctx context.Context, e *enrollment, said *Enrolment) (*t
 	record := &bffv1.LinkKeyRecord{
 		Service: e.service, Id: e.ref.ID, PublicKey: e.der, Enrolled: now.Unix(), NotAfter: now.Add(s.o.LinkKeyLife).Unix(), By: by,
 	}
-	sequence, err := s.state.Create(ctx, state.LinkName(e.service, e.ref.ID), record)
+	record.Ancestors = s.ancestors(e, by)
+	sequence, err := s.state.Create(ctx, state.LinkName(e.service, e.ref.ID), record, now.Add(s.o.LinkKeyLife))
 	if err == nil && out.Message != nil {
 		sequence, err = s.letIn(ctx, e, out)
 	}
 	if err != nil {
 		return nil, s.failed("a link key was not enrolled", e.service, err)
 	}
-	if s.linkKey(e.service, e.ref.ID) == nil { // somebody was faster, with the key or by revoking the service
+	if s.linkKey(e.service, e.ref.ID) == nil || s.disinherited(record) { // somebody was faster, with the key or by revoking
 		s.takeBack(ctx, e)
 		return nil, errClaimed
 	}
@@ -203,6 +204,34 @@ func (s *Server) credential(e *enrollment, out state.Record[*bffv1.ServiceRecord
 	default:
 		return "", errCredential
 	}
+}
+
+// maxAncestors is a month of renewals at half of a day.
+const maxAncestors = 64
+
+// ancestors returns the keys that a renewed one goes back to: who had stolen one
+// of them could have made it.
+func (s *Server) ancestors(e *enrollment, by string) []string {
+	if by != byRenewal {
+		return nil
+	}
+	parent := e.GetRenewal().GetKeyId()
+	var all []string
+	for _, r := range s.state.LinkKeys(e.service) {
+		if r.Message.GetId() == parent {
+			all = slices.Clone(r.Message.GetAncestors())
+		}
+	}
+	all = append(all, parent)
+	return all[max(0, len(all)-maxAncestors):]
+}
+
+// disinherited reports whether an ancestor of a key was revoked.
+func (s *Server) disinherited(record *bffv1.LinkKeyRecord) bool {
+	return slices.ContainsFunc(record.GetAncestors(), func(id string) bool {
+		ref := principal.KeyRef{Role: principal.RoleLink, Owner: record.GetService(), ID: id}
+		return s.state.Revoked(revocation.Key(ref), time.Time{})
+	})
 }
 
 // makeRoom sees to it that a service does not have too many keys: expired ones go

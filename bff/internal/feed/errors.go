@@ -24,6 +24,7 @@ var (
 	errInstance      = connect.NewError(connect.CodeInvalidArgument, "instance: is not 16 bytes")
 	errSettings      = connect.NewError(connect.CodeInvalidArgument, "version, settings: at most 32 of at most 256 printable bytes")
 	errCertificate   = connect.NewError(connect.CodePermissionDenied, "the client certificate names no service of this mesh")
+	errExpired       = connect.NewError(connect.CodeUnavailable, "the client certificate has expired: connect again with the next one")
 	errNoCertificate = connect.NewError(connect.CodePermissionDenied, "this edge asks for a client certificate that names the service")
 	errOther         = connect.NewError(connect.CodePermissionDenied, "the client certificate is of another service")
 
@@ -51,6 +52,7 @@ var (
 	errNotIssued   = connect.NewError(connect.CodeUnimplemented, "this edge issues no principals to services")
 	errIssue       = connect.NewError(connect.CodeInternal, "the edge could not issue a principal: see its log")
 	errRenewed     = connect.NewError(connect.CodeUnauthenticated, "header: is not a valid principal for this service")
+	errRelayed     = connect.NewError(connect.CodePermissionDenied, "header: is relayed, and everybody could renew it")
 	errLinks       = connect.NewError(connect.CodePermissionDenied, "header: was passed on by another service, which has to renew it")
 	errStreamUntil = connect.NewError(connect.CodeFailedPrecondition, "header: its session has ended, or is not known")
 )

@@ -107,6 +107,13 @@ func (f *faulty) Put(ctx context.Context, name string, value []byte) (uint64, er
 	return f.Store.Put(ctx, name, value)
 }
 
+func (f *faulty) CreateUntil(ctx context.Context, name string, value []byte, end time.Time) (uint64, error) {
+	if f.broken.Load() {
+		return 0, store.ErrUnavailable
+	}
+	return f.Store.CreateUntil(ctx, name, value, end)
+}
+
 func (e *edge) now() time.Time          { return time.Now().Add(time.Duration(e.ahead.Load())) }
 func (e *edge) advance(d time.Duration) { e.ahead.Add(int64(d)) }
 
@@ -160,16 +167,16 @@ func (e *edge) start(change ...func(*edge, *feed.Options)) {
 }
 
 // dial returns a client with a connection of its own.
-func (e *edge) dial(options ...connecthttp.Option) client {
+func (e *edge) dial(options ...connecthttp.Option) client { //nolint:ireturn // it is what there is
 	return e.dialWith(&http.HTTP2Config{}, options...)
 }
 
 // dialSmall returns a client that takes little without being read.
-func (e *edge) dialSmall() client {
+func (e *edge) dialSmall() client { //nolint:ireturn // it is what there is
 	return e.dialWith(&http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10})
 }
 
-func (e *edge) dialWith(config *http.HTTP2Config, options ...connecthttp.Option) client {
+func (e *edge) dialWith(config *http.HTTP2Config, options ...connecthttp.Option) client { //nolint:ireturn // it is what there is
 	transport := &http.Transport{Protocols: new(http.Protocols), HTTP2: config}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	e.t.Cleanup(transport.CloseIdleConnections)

@@ -127,6 +127,8 @@ func (s *Server) verify(ctx context.Context, service, header string) (*principal
 		return nil, err
 	case err != nil, p.Issuer() != s.state.Issuer(), s.state.Check(p) != 0:
 		return nil, errRenewed
+	case p.Relay():
+		return nil, errRelayed
 	case len(p.SigningKeys()) != 1:
 		return nil, errLinks
 	case !p.StreamUntil().After(s.o.Now()):
@@ -135,10 +137,8 @@ func (s *Server) verify(ctx context.Context, service, header string) (*principal
 	return p, nil
 }
 
+// newVerifier returns what verifies the principals that a service holds.
 func (s *Server) newVerifier(service string) (*principal.Verifier, error) {
-	if s.o.Verifier != nil {
-		return s.o.Verifier(service)
-	}
 	opts := []principal.VerifierOption{principal.WithClock(s.o.Now), principal.WithCacheSize(64)}
 	if s.o.TrustDomain != "" {
 		opts = append(opts, principal.AcceptRelay(s.o.TrustDomain))

@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
 	trustv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/trust/v1"
+	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/state"
@@ -51,13 +53,34 @@ func (s *Server) Revoke(ctx context.Context, target *trustv1.Target, reason stri
 	if sequence, err = s.putRevocation(ctx, t, reason); err != nil {
 		return 0, err
 	}
+	if key := target.GetKey(); key.GetRole() == trustv1.KeyRole_KEY_ROLE_LINK {
+		if err := s.revokeDescendants(ctx, key, reason); err != nil {
+			return 0, err
+		}
+	}
 	s.log.Info("revoked", "target", t.String(), "reason", reason, "sequence", sequence)
 	return sequence, nil
 }
 
+// revokeDescendants revokes the keys that a link key was renewed to. One that is
+// enrolled meanwhile sees that its ancestor was revoked.
+func (s *Server) revokeDescendants(ctx context.Context, key *trustv1.KeyRef, reason string) error {
+	for _, r := range s.state.LinkKeys(key.GetOwner()) {
+		ref := principal.KeyRef{Role: principal.RoleLink, Owner: key.GetOwner(), ID: r.Message.GetId()}
+		target := revocation.Key(ref)
+		if !slices.Contains(r.Message.GetAncestors(), key.GetId()) || s.state.Revoked(target, time.Time{}) {
+			continue
+		}
+		if _, err := s.putRevocation(ctx, target, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Server) putRevocation(ctx context.Context, t revocation.Target, reason string) (sequence uint64, err error) {
 	record := &bffv1.RevocationRecord{Target: t.Proto(), Time: s.o.Now().Unix(), Reason: reason}
-	return s.state.Put(ctx, state.RevocationName(t), record)
+	return s.state.PutRevocation(ctx, t, record)
 }
 
 // checkedTarget reads a target that could name something. One that could not is
@@ -104,7 +127,7 @@ func (s *Server) CreateToken(ctx context.Context, service string, life time.Dura
 	now := s.o.Now()
 	expires = time.Unix(now.Add(life).Unix(), 0)
 	record := &bffv1.EnrollmentToken{Service: service, Created: now.Unix(), Expires: expires.Unix()}
-	if _, err := s.state.Create(ctx, state.TokenName(token), record); err != nil {
+	if _, err := s.state.Create(ctx, state.TokenName(token), record, expires); err != nil {
 		return "", time.Time{}, err
 	}
 	s.log.Info("an enrollment token was made", "service", service, "expires", expires)

@@ -42,9 +42,6 @@ type Options struct {
 	// Enrolled is told of each enrolment, also of those that were refused. nil:
 	// nobody is.
 	Enrolled func(ctx context.Context, e Enrolment)
-	// Verifier returns what verifies the principals that a service holds. nil: one
-	// over the published keys, which accepts the trust domain.
-	Verifier func(service string) (*principal.Verifier, error)
 
 	Heartbeat      time.Duration // how long a watcher hears nothing at most; 0: 2 s
 	MaxAge         time.Duration // how old what is known may be to be told as fresh; 0: 5 min
@@ -133,7 +130,8 @@ type service struct{ *Server }
 // caller is who calls.
 type caller struct {
 	service  string
-	verified bool // by a client certificate
+	verified bool      // by a client certificate
+	until    time.Time // when the certificate ends, if there is one
 	address  string
 }
 
@@ -168,6 +166,10 @@ func (s *Server) peer(ctx context.Context) (c caller, err error) {
 		}
 		if c.service, c.verified = s.o.Identify(info.TLS()); !c.verified {
 			return caller{}, errCertificate
+		}
+		// A connection outlives the certificate that it began with.
+		if c.until = info.TLS().PeerCertificates[0].NotAfter; !s.o.Now().Before(c.until) {
+			return caller{}, errExpired
 		}
 	}
 	if s.o.RequireCert && !c.verified {

@@ -52,12 +52,36 @@ func (t *tracker) join(w *watcher) error {
 		return errUnverified
 	case old != nil:
 		old.cancel(errReplaced)
-	case len(t.watchers) >= t.most:
+	case len(t.watchers) >= t.most && !t.makeRoom(w):
 		return errFull
 	}
 	w.since, w.reportedAt = t.now(), t.now()
 	t.watchers[w.place()] = w
 	return nil
+}
+
+// makeRoom ends a Watch of the service that has the most, if that has clearly more
+// than the one that w is of: one service must not keep all others out. Those
+// without a certificate go first.
+func (t *tracker) makeRoom(w *watcher) bool {
+	count := make(map[string]int)
+	for _, one := range t.watchers {
+		count[one.service]++
+	}
+	var victim *watcher
+	for _, one := range t.watchers {
+		switch {
+		case one.verified && !w.verified, count[one.service] <= count[w.service]+1 && (one.verified || !w.verified):
+		case victim == nil, victim.verified && !one.verified, victim.verified == one.verified && count[one.service] > count[victim.service]:
+			victim = one
+		}
+	}
+	if victim == nil {
+		return false
+	}
+	victim.cancel(errFull)
+	delete(t.watchers, victim.place())
+	return true
 }
 
 func (t *tracker) leave(w *watcher) {

@@ -36,6 +36,11 @@ func (s service) Watch(ctx context.Context, r *trustv1.WatchRequest, stream trus
 	if err := s.catchUp(ctx, r.GetSequence()); err != nil {
 		return err
 	}
+	if c.verified {
+		var expire context.CancelFunc
+		ctx, expire = context.WithTimeoutCause(ctx, c.until.Sub(s.o.Now()), errExpired)
+		defer expire()
+	}
 	ctx, w.cancel = context.WithCancelCause(ctx)
 	defer w.cancel(nil)
 	if err := s.tracker.join(w); err != nil {

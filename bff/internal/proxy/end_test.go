@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,25 @@ func within(t testing.TB, d time.Duration, what string, do func()) {
 	if took := time.Since(start); took > d {
 		t.Errorf("%s took %v", what, took)
 	}
+}
+
+// A request whose authority ended between its principal and here goes nowhere.
+func TestEndedBefore(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int64
+	up := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }), nil)
+	e := startEdge(t, upstreamAt("http", up), proxy.Options{})
+	e.call = func(_ http.ResponseWriter, r *http.Request) (*http.Request, proxy.Call) {
+		ctx, cancel := context.WithCancelCause(r.Context())
+		cancel(proxy.ErrEnded)
+		return r.WithContext(ctx), proxy.Call{Principal: minted}
+	}
+	client := clientFor(t, http1)
+	for range 100 {
+		equal(t, "status", get(t, client, e, "/api").StatusCode, http.StatusUnauthorized)
+		equal(t, "ended", wait(t, e.outcomes, "outcome").Ended, true)
+	}
+	equal(t, "requests upstream", int(reached.Load()), 0)
 }
 
 // An idle stream of gRPC ends when its authority does: the client reads

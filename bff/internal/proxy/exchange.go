@@ -127,6 +127,9 @@ func (x *exchange) watch() bool {
 		x.stops = append(x.stops, x.h.afterFunc(left, x.end))
 	}
 	ctx := x.r.Context()
+	if x.ended = errors.Is(context.Cause(ctx), ErrEnded); x.ended {
+		return false // what follows would be told of it too late
+	}
 	x.stops = append(x.stops, context.AfterFunc(ctx, func() {
 		if errors.Is(context.Cause(ctx), ErrEnded) {
 			x.end()

@@ -25,7 +25,10 @@ func TestSinceIsGapless(t *testing.T) {
 	w := newWorld(t)
 	start := w.Sequence()
 	const n = 300
+	written := make(chan struct{})
+	defer func() { <-written }()
 	go func() {
+		defer close(written)
 		for i := range n {
 			if i%3 == 0 {
 				w.put(state.TokenName(strconv.Itoa(i)), &bffv1.EnrollmentToken{Service: "orders", Expires: 1 << 40}) // no event

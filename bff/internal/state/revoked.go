@@ -57,19 +57,7 @@ func (s *State) Check(p *principal.Principal) principal.Reason {
 	if issuer == s.o.Issuer {
 		issued = p.RevocationSequence()
 	}
-	targets := []revocation.Target{revocation.Principal(issuer, p.ID()), revocation.Identity(p.Subject())}
-	if session, ok := p.SessionID(); ok {
-		targets = append(targets, revocation.Session(issuer, session))
-	}
-	for _, d := range p.Delegations() {
-		targets = append(targets, revocation.Grant(issuer, d.GrantID), revocation.Identity(d.Actor))
-	}
-	for _, ref := range p.SigningKeys() {
-		if targets = append(targets, revocation.Key(ref)); ref.Role == principal.RoleLink {
-			targets = append(targets, revocation.Service(ref.Owner))
-		}
-	}
-	if slices.ContainsFunc(targets, func(t revocation.Target) bool { return s.revokedAfter(t, issued) }) {
+	if slices.ContainsFunc(revocation.Targets(p), func(t revocation.Target) bool { return s.revokedAfter(t, issued) }) {
 		return principal.ReasonRevoked
 	}
 	if issued < s.store.Base() {

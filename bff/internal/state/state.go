@@ -23,8 +23,8 @@ const defaultMemory = 30 * 24 * time.Hour
 // Store is what a [State] needs of a [store.Store].
 type Store interface { //nolint:interfacebloat // one thing, as far as it is used here
 	Get(ctx context.Context, key string) (store.Entry, error)
-	Create(ctx context.Context, key string, value []byte) (sequence uint64, err error)
-	Update(ctx context.Context, key string, value []byte, last uint64) (sequence uint64, err error)
+	CreateUntil(ctx context.Context, key string, value []byte, end time.Time) (sequence uint64, err error)
+	UpdateUntil(ctx context.Context, key string, value []byte, end time.Time, last uint64) (sequence uint64, err error)
 	Put(ctx context.Context, key string, value []byte) (sequence uint64, err error)
 	Delete(ctx context.Context, key string, last uint64) (sequence uint64, err error)
 	Follow(ctx context.Context, f func(store.Batch)) error

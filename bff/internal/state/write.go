@@ -2,9 +2,14 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
+	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/store"
 )
@@ -17,9 +22,39 @@ func (s *State) Put(ctx context.Context, name string, m proto.Message) (sequence
 	return s.write(ctx, m, func(value []byte) (uint64, error) { return s.store.Put(ctx, name, value) })
 }
 
-// Create keeps m under a name that is free, or returns [store.ErrConflict].
-func (s *State) Create(ctx context.Context, name string, m proto.Message) (sequence uint64, err error) {
-	return s.write(ctx, m, func(value []byte) (uint64, error) { return s.store.Create(ctx, name, value) })
+// spare is how much longer the store keeps what has an end: it goes by another
+// clock, and whoever follows removes it at its end.
+const spare = 24 * time.Hour
+
+// Create keeps m, which is of no use after an end, under a name that is free, or
+// returns [store.ErrConflict].
+func (s *State) Create(ctx context.Context, name string, m proto.Message, end time.Time) (sequence uint64, err error) {
+	return s.write(ctx, m, func(value []byte) (uint64, error) { return s.store.CreateUntil(ctx, name, value, end.Add(spare)) })
+}
+
+// PutRevocation keeps that a target is revoked: a key for ever, all else for as
+// long as revocations are remembered.
+func (s *State) PutRevocation(ctx context.Context, t revocation.Target, m *bffv1.RevocationRecord) (sequence uint64, err error) {
+	name := RevocationName(t)
+	if m.GetTarget().GetKey() != nil {
+		return s.Put(ctx, name, m)
+	}
+	end := s.o.Now().Add(s.o.Memory + spare)
+	return s.write(ctx, m, func(value []byte) (uint64, error) {
+		for {
+			sequence, err := s.store.CreateUntil(ctx, name, value, end)
+			if !errors.Is(err, store.ErrConflict) {
+				return sequence, err
+			}
+			before, err := s.store.Get(ctx, name)
+			if err == nil {
+				sequence, err = s.store.UpdateUntil(ctx, name, value, end, before.Sequence)
+			}
+			if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
+				return sequence, err
+			}
+		}
+	})
 }
 
 // Delete removes what was last written at a sequence, or returns

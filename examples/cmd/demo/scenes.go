@@ -25,19 +25,19 @@ type scene struct {
 }
 
 func (c *caller) scenes() []scene {
-	lamp := []*ordersv1.Item{{Sku: "book", Quantity: 1}}
+	book := []*ordersv1.Item{{Sku: "book", Quantity: 1}}
 	placeAs := func(ctx context.Context, err error) string {
 		if err != nil {
 			return err.Error()
 		}
-		r, err := c.orders.PlaceOrder(ctx, &ordersv1.PlaceOrderRequest{Items: lamp})
+		r, err := c.orders.PlaceOrder(ctx, &ordersv1.PlaceOrderRequest{Items: book})
 		return answer(err, "placed, %s charged", cents(r.GetChargedCents()))
 	}
 	quoteAs := func(ctx context.Context, err error, hold bool) string {
 		if err != nil {
 			return err.Error()
 		}
-		r, err := c.orders.QuoteOrder(ctx, &ordersv1.QuoteOrderRequest{Items: lamp, Hold: hold})
+		r, err := c.orders.QuoteOrder(ctx, &ordersv1.QuoteOrderRequest{Items: book, Hold: hold})
 		return answer(err, "quoted, %s and a fee of %s", cents(r.GetAmountCents()), cents(r.GetFeeCents()))
 	}
 	return []scene{{

@@ -8,11 +8,15 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/test/bufconn"
+
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
+	"github.com/onbehalf-dev/onbehalf/interceptors/principalhttp"
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 )
@@ -366,6 +370,39 @@ func TestNoLease(t *testing.T) {
 						e.close()
 						srv.stop()
 					}
+				}
+			}
+		})
+	}
+}
+
+// Transports that grant no leases renew none either, also where they share the
+// guard of one that does: they would run a handler for it.
+func TestLeaseOverAnotherTransport(t *testing.T) {
+	t.Parallel()
+	for _, s := range stacks[2:] {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			// A ServeMux may have the procedure of an RPC as its pattern.
+			g := guardOf(t, verifierOf(t, "s2", newKeySet()), rules(anyKind()))
+			_, id := openLeased(t, newPeer(t, leaseStacks[0].start(t, g, new(app), nil), grpcProtocol, nil), bidi, signed())
+			var ran atomic.Int64
+			srv := &server{listener: bufconn.Listen(1 << 16), app: new(app)}
+			if s.name == "net-http" {
+				srv.stop = serveConnect(func(g *principal.Guard, _ *app) http.Handler {
+					mux := http.NewServeMux()
+					mux.HandleFunc(bidi.procedure(), func(http.ResponseWriter, *http.Request) { ran.Add(1) })
+					return principalhttp.NewMiddleware(g).Wrap(mux)
+				})(srv.listener, g, srv.app, nil)
+			} else {
+				srv.stop = s.serve(srv.listener, g, srv.app, nil)
+			}
+			t.Cleanup(srv.stop)
+			for _, p := range s.protocols {
+				o, err := renewWith(t.Context(), newPeer(t, srv, p, nil), bidi, signed(), id)
+				contexts, _, _ := srv.app.take()
+				if err != nil || o.reason != "caller" || len(contexts) != 0 || ran.Load() != 0 {
+					t.Errorf("%s: %+v, %v, handlers ran: %d", p, o, err, len(contexts)+int(ran.Load()))
 				}
 			}
 		})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/interceptors/internal/guard"
 	"github.com/onbehalf-dev/onbehalf/principal"
+	"github.com/onbehalf-dev/onbehalf/principal/principaltest"
 )
 
 // pipe is a stream whose other side the test plays.
@@ -218,6 +219,31 @@ func TestLifeOnEnd(t *testing.T) {
 		life.Close()
 	}
 }
+
+// A call whose handler hands it on just when it ends is closed all the same.
+func TestDetachAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		iss := principaltest.NewIssuer(t)
+		told := make(observer, 8)
+		g := iss.Guard("orders", (&principal.Rules{}).WithMethod("/a.B/C", principal.AllowAnonymous()), principal.WithObserver(told))
+		a, err := g.Admit(t.Context(), principal.Call{Procedure: "/a.B/C", Values: []string{iss.Header("orders", principaltest.Human())}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, life, _ := guard.Begin(&a, true)
+		life.Terminate(principal.ReasonRevoked)
+		life.Detach()
+		synctest.Wait()
+		if len(told) != 2 || <-told != principal.Allowed || <-told != principal.Ended {
+			t.Error("the end was not told")
+		}
+	})
+}
+
+type observer chan principal.Decision
+
+func (o observer) Observe(_ context.Context, e *principal.Event) { o <- e.Decision }
 
 func BenchmarkGate(b *testing.B) {
 	nothing := func(any) error { return nil }

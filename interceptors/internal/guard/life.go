@@ -137,11 +137,14 @@ func (l *Life) Finish() bool {
 }
 
 // Detach says that the call goes on without its handler, so that the end of the
-// life closes it.
+// life closes it, at once if it has been ended.
 func (l *Life) Detach() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.detached = true
+	if l.Reason() != 0 {
+		go l.Close()
+	}
 }
 
 // Close is called when the handler has returned, and may be called again. It

@@ -43,6 +43,10 @@ func (m *Middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		m.write(w, r, reason.Code(), reason)
 		return
 	}
+	if a.Renewal { // of a stream that another transport of the guard has granted a lease
+		m.write(w, r, principal.ReasonCaller.Code(), principal.ReasonCaller)
+		return
+	}
 	p := protocolOf(r)
 	ctx, life, reason := guard.Begin(&a, p != unary)
 	if reason != 0 {

@@ -254,7 +254,11 @@ type LinkKeyRecord struct {
 	Enrolled  int64                  `protobuf:"varint,4,opt,name=enrolled,proto3" json:"enrolled,omitempty"`
 	NotAfter  int64                  `protobuf:"varint,5,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	// How the service showed who it is: "mtls", "token" or "renewal".
-	By            string `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	By string `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	// The ids of the keys that this one was enrolled with, by renewal, and those
+	// with theirs; the newest last, at most 64. What is revoked of them takes this
+	// one along.
+	Ancestors     []string `protobuf:"bytes,7,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,6 +333,13 @@ func (x *LinkKeyRecord) GetBy() string {
 		return x.By
 	}
 	return ""
+}
+
+func (x *LinkKeyRecord) GetAncestors() []string {
+	if x != nil {
+		return x.Ancestors
+	}
+	return nil
 }
 
 // ServiceRecord is kept under "service." and the name of a service that was
@@ -468,7 +479,7 @@ const file_onbehalf_bff_v1_records_proto_rawDesc = "" +
 	"public_key\x18\x03 \x01(\fR\tpublicKey\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\x03R\tpublished\x12\x1c\n" +
 	"\tactivated\x18\x05 \x01(\x03R\tactivated\x12\x1b\n" +
-	"\tnot_after\x18\x06 \x01(\x03R\bnotAfter\"\xa1\x01\n" +
+	"\tnot_after\x18\x06 \x01(\x03R\bnotAfter\"\xbf\x01\n" +
 	"\rLinkKeyRecord\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1d\n" +
@@ -476,7 +487,8 @@ const file_onbehalf_bff_v1_records_proto_rawDesc = "" +
 	"public_key\x18\x03 \x01(\fR\tpublicKey\x12\x1a\n" +
 	"\benrolled\x18\x04 \x01(\x03R\benrolled\x12\x1b\n" +
 	"\tnot_after\x18\x05 \x01(\x03R\bnotAfter\x12\x0e\n" +
-	"\x02by\x18\x06 \x01(\tR\x02by\"C\n" +
+	"\x02by\x18\x06 \x01(\tR\x02by\x12\x1c\n" +
+	"\tancestors\x18\a \x03(\tR\tancestors\"C\n" +
 	"\rServiceRecord\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
 	"\arevoked\x18\x02 \x01(\x03R\arevoked\"_\n" +
