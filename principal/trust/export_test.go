@@ -18,10 +18,12 @@ var (
 	IssueMessageForTest  = issueMessage
 )
 
-// HurryForTest has a node try again after a millisecond, not after 50.
+// HurryForTest has a node try again after a millisecond, not after 50, and tell
+// the edge as soon how far it is.
 func HurryForTest() Option {
 	return option(func(c *config) error {
 		c.pace.redialFirst, c.pace.redialLast = time.Millisecond, 20*time.Millisecond
+		c.pace.spread = time.Millisecond
 		c.pace.enrollFirst, c.pace.enrollLast = time.Millisecond, 20*time.Millisecond
 		return nil
 	})

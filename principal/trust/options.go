@@ -35,7 +35,7 @@ type pace struct {
 	enrollFirst, enrollLast time.Duration // between attempts to enrol
 	rewatch                 time.Duration // how long one Watch lasts
 	report                  time.Duration // when there is nothing new
-	spread                  time.Duration // over which services report the same news
+	spread                  time.Duration // after which services report the same news, and over which
 	pull                    time.Duration // between fetches for unknown keys
 	confirm                 time.Duration // how long an online check takes at most
 	quarantine              time.Duration // how long a key that may be enrolled is waited for
@@ -48,7 +48,7 @@ var defaultPace = pace{
 	enrollLast:  30 * time.Second,
 	rewatch:     time.Hour,
 	report:      30 * time.Second,
-	spread:      200 * time.Millisecond,
+	spread:      250 * time.Millisecond,
 	pull:        10 * time.Second,
 	confirm:     200 * time.Millisecond,
 	quarantine:  5 * time.Second,

@@ -30,7 +30,7 @@ func (n *Node) reportAll(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-n.unsaid:
-			wait = rand.N(n.pace.spread + 1) //nolint:gosec // nothing secret hangs on it
+			wait = n.pace.spread + rand.N(n.pace.spread+1) //nolint:gosec // nothing secret hangs on it
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -51,8 +51,8 @@ func (n *Node) reportAll(ctx context.Context) {
 func (n *Node) report(ctx context.Context) bool {
 	sequence := n.progress.at()
 	line := n.current.Load()
-	if sequence == 0 || line == nil {
-		return true // there is nothing to tell
+	if sequence == 0 || line == nil || n.followTrouble() != nil {
+		return true // there is nothing to tell, or the next Watch will tell it
 	}
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
