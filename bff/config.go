@@ -7,7 +7,8 @@ import (
 )
 
 // Config is the configuration of an edge, usually read by [LoadConfig]. A zero
-// field is its default.
+// field is its default. What of it can be changed while the edge runs is said at
+// [Server.Reload].
 type Config struct {
 	// Version is that of the file's format: 1. Required.
 	Version int `yaml:"version"`

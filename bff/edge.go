@@ -30,13 +30,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	x := &request{Server: s, w: w, r: r}
 	defer x.finish(ctx)
-	x.serve(ctx)
+	if route, minted := x.admit(ctx); route != nil {
+		x.forward(route, minted) //nolint:contextcheck // the request has it
+	}
 }
 
 // request is one request on its way through the edge.
 type request struct {
 	*Server
 
+	rules     *rules // in force when it began
 	w         http.ResponseWriter
 	r         *http.Request
 	record    audit.Record
@@ -45,39 +48,44 @@ type request struct {
 	forwarded bool
 }
 
-func (x *request) serve(ctx context.Context) {
+// admit finds out where the request goes and for whom. It returns no route if it
+// has refused it.
+func (x *request) admit(ctx context.Context) (*route, *mint.Minted) {
+	var done func()
+	x.rules, done = x.use()
+	defer done()
 	r := x.r
 	x.record = audit.Record{
-		Time: x.now(), RequestID: x.ids.For(r), TraceID: principal.TraceID(r.Header["Traceparent"]),
+		Time: x.now(), RequestID: x.rules.ids.For(r), TraceID: principal.TraceID(r.Header["Traceparent"]),
 		Client: host(r.RemoteAddr), Method: r.Method, Host: r.Host, Path: r.URL.Path,
 		Smuggled: proxy.Smuggled(r), Issuer: x.issuer,
 	}
 	x.w.Header().Set(principal.RequestIDHeaderName, x.record.RequestID)
 
-	target, err := x.table.Match(r)
+	target, err := x.rules.table.Match(r)
 	switch {
 	case errors.Is(err, proxy.ErrTarget):
 		x.refuse(refusal{answer: proxy.BadRequest, reason: audit.ReasonTarget})
-		return
+		return nil, nil
 	case err != nil:
 		x.refuse(refusal{answer: proxy.NotFound, reason: audit.ReasonRoute})
-		return
+		return nil, nil
 	}
-	route := &x.routes[target.Route]
+	route := &x.rules.routes[target.Route]
 	x.record.Route = route.name
 	if target.Service != "" {
 		x.record.RPC = target.Service + "/" + target.Method
 	}
 	if x.refuseUnlogged && x.audit.Failing() {
 		x.refuse(refusal{answer: proxy.Unavailable, reason: audit.ReasonAudit})
-		return
+		return nil, nil
 	}
 	minted, no := x.principal(ctx, route)
 	if no != nil {
 		x.refuse(*no)
-		return
+		return nil, nil
 	}
-	x.forward(route, minted) //nolint:contextcheck // the request has it
+	return route, minted
 }
 
 // refusal is why and how the edge answers itself.
@@ -96,7 +104,7 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	if x.state.Age(x.now()) > x.outage {
 		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonStale}
 	}
-	minted, err := x.minter.Mint(ctx, x.r.Header, route.spec)
+	minted, err := x.rules.minter.Mint(ctx, x.r.Header, route.spec)
 	refused, isRefused := errors.AsType[*authn.Error](err)
 	switch {
 	case err == nil:
@@ -130,7 +138,7 @@ func (x *request) forward(route *route, minted *mint.Minted) {
 		defer release()
 		x.r = x.r.WithContext(ctx)
 	}
-	if limit := x.limits.BodyBytes; limit > 0 {
+	if limit := x.rules.config.Limits.BodyBytes; limit > 0 {
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, int64(limit))
 	}
 	x.forwarded = true

@@ -37,6 +37,7 @@ type edge struct {
 
 	dir                 string
 	public, mesh, admin string // URLs
+	server              *bff.Server
 	stop                func() error
 }
 
@@ -113,6 +114,7 @@ func (e *edge) restart(s setup) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.server = server
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()

@@ -45,9 +45,11 @@ func (s *Server) issue(ctx context.Context, service string, relay bool) (string,
 		}
 		spec = mint.Spec{Audience: s.trustDomain, PerRequest: true}
 	}
+	rules, done := s.use()
+	defer done()
 	now := s.now()
-	may := s.services[service]
-	minted, err := s.minter.Issue(&authn.Result{
+	may := rules.services[service]
+	minted, err := rules.minter.Issue(&authn.Result{
 		Principal: &principalv1.Principal{
 			Subject:        &principalv1.Identity{Id: &principalv1.Identity_ServiceName{ServiceName: service}},
 			Scopes:         may.Scopes,
@@ -70,9 +72,11 @@ func (s *Server) renew(ctx context.Context, service string, p *principal.Princip
 	if s.refuseUnlogged && s.audit.Failing() {
 		return "", errUnlogged
 	}
+	rules, done := s.use()
+	defer done()
 	facts := p.Proto()
 	spec := mint.Spec{Audience: facts.GetAudience(), Linked: !p.Relay(), MaxLinks: facts.GetMaxLinks()}
-	minted, err := s.minter.Issue(&authn.Result{Principal: facts, IssuedAt: p.IssuedAt(), ExpiresAt: p.StreamUntil()}, spec)
+	minted, err := rules.minter.Issue(&authn.Result{Principal: facts, IssuedAt: p.IssuedAt(), ExpiresAt: p.StreamUntil()}, spec)
 	return s.handedOut(ctx, audit.Event{Action: audit.ActionRenew, Service: service, Parent: p.ID().String()}, minted, err)
 }
 

@@ -29,7 +29,8 @@ func Check(cfg *Config, opts ...Option) error {
 		return err
 	}
 	_, err = c.prepare(o)
-	return errors.Join(err, c.checkData())
+	_, unroutable := c.prepareRoutes(o)
+	return errors.Join(err, unroutable, c.checkData())
 }
 
 // checked returns a copy with defaults.
@@ -49,16 +50,21 @@ func (c *Config) checked(o *options) (*Config, error) {
 	return &own, errors.Join(errs...)
 }
 
-// parts are what a configuration comes to without being put to use.
+// parts are what a configuration comes to for as long as the edge runs, without
+// being put to use.
 type parts struct {
-	table          *proxy.Table
-	routes         []route
-	handlers       []*proxy.Handler
 	public, mesh   *certs.Pair
 	links          []principal.Key
 	peers          *peers            // nil if services show no certificate
 	static         *principal.Signer // nil if the edge makes its own keys
 	refuseUnlogged bool
+}
+
+// routing is where requests go.
+type routing struct {
+	table    *proxy.Table
+	routes   []route
+	handlers []*proxy.Handler
 }
 
 // route is what happens to a request.
@@ -72,21 +78,11 @@ type route struct {
 // prepare reads the files that c names. Its error has a line for each that
 // cannot be used.
 func (c *Config) prepare(o *options) (*parts, error) {
-	credentialHeaders := authn.NewList(o.authenticators...).CredentialHeaders() // that of tokens is always removed
 	p := &parts{refuseUnlogged: c.Audit.OnFailure == RefuseRequests}
-	var errs []error
-	pair := func(path string, t TLS) *certs.Pair {
-		if t.Cert == "" {
-			return nil
-		}
-		pair, err := certs.Load(t.Cert, t.Key, o.log, o.now)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
-		}
-		return pair
-	}
-	p.public, p.mesh = pair("tls", c.TLS), pair("mesh_tls", TLS{Cert: c.MeshTLS.Cert, Key: c.MeshTLS.Key})
-	var err error
+	var public, mesh, err error
+	p.public, public = c.TLS.open("tls", o)
+	p.mesh, mesh = TLS{Cert: c.MeshTLS.Cert, Key: c.MeshTLS.Key}.open("mesh_tls", o)
+	errs := []error{public, mesh}
 	if p.peers, err = c.MeshTLS.open(); err != nil {
 		errs = append(errs, fmt.Errorf("mesh_tls.%w", err))
 	}
@@ -99,6 +95,27 @@ func (c *Config) prepare(o *options) (*parts, error) {
 			errs = append(errs, fmt.Errorf("link_keys: %w", err))
 		}
 	}
+	return p, errors.Join(errs...)
+}
+
+// open returns nil if there is no certificate.
+func (t TLS) open(path string, o *options) (*certs.Pair, error) {
+	if t.Cert == "" {
+		return nil, nil
+	}
+	pair, err := certs.Load(t.Cert, t.Key, o.log, o.now)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return pair, nil
+}
+
+// prepareRoutes reads the files that the routes of c name. Its error has a line
+// for each that cannot be used.
+func (c *Config) prepareRoutes(o *options) (*routing, error) {
+	credentialHeaders := authn.NewList(o.authenticators...).CredentialHeaders() // that of tokens is always removed
+	p := new(routing)
+	var errs []error
 	shared := make(map[destination]*proxy.Handler)
 	matches := make([]proxy.Route, len(c.Routes))
 	for i := range c.Routes {
@@ -107,7 +124,7 @@ func (c *Config) prepare(o *options) (*parts, error) {
 		h := shared[r.destination()]
 		if h == nil {
 			at := fmt.Sprintf("routes[%d]", i)
-			u, err := r.open(at, pair(at+".client_cert", TLS{Cert: r.ClientCert, Key: r.ClientKey}))
+			u, err := r.open(at, o)
 			if err == nil {
 				h, err = proxy.New(u, proxy.Options{CredentialHeaders: credentialHeaders, Logger: o.log, Now: o.now})
 			}
@@ -120,9 +137,9 @@ func (c *Config) prepare(o *options) (*parts, error) {
 		}
 		p.routes = append(p.routes, route{name: r.name(), auth: r.Auth, spec: r.spec(c.TrustDomain), handler: h})
 	}
-	if p.table, err = proxy.NewTable(matches); err != nil {
-		errs = append(errs, err)
-	}
+	table, err := proxy.NewTable(matches)
+	p.table = table
+	errs = append(errs, err)
 	return p, errors.Join(errs...)
 }
 
@@ -138,7 +155,11 @@ func (r *Route) destination() destination {
 	return destination{r.Upstream, r.CA, r.ServerName, r.ClientCert, r.ClientKey, r.WebSocket, r.AnswerWithin}
 }
 
-func (r *Route) open(at string, client *certs.Pair) (proxy.Upstream, error) {
+func (r *Route) open(at string, o *options) (proxy.Upstream, error) {
+	client, err := TLS{Cert: r.ClientCert, Key: r.ClientKey}.open(at+".client_cert", o)
+	if err != nil {
+		return proxy.Upstream{}, err
+	}
 	u, err := url.Parse(r.Upstream)
 	if err != nil {
 		return proxy.Upstream{}, fmt.Errorf("%s.upstream: %w", at, err)

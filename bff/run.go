@@ -45,11 +45,14 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	return err
 }
 
+// limits are those in force.
+func (s *Server) limits() Limits { return s.rules.Load().config.Limits }
+
 // linger says that the edge is not ready, and gives those who ask the time to
 // notice. A listener that fails meanwhile ends it.
 func (s *Server) linger(failed <-chan error) error {
 	s.ready.Store(false)
-	timer := time.NewTimer(s.limits.DrainDelay)
+	timer := time.NewTimer(s.limits().DrainDelay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -64,7 +67,7 @@ func (s *Server) linger(failed <-chan error) error {
 func (s *Server) drain(ctx context.Context, fronts []*front, breakOff context.CancelFunc) {
 	s.ready.Store(false)
 	s.log.Info("stopping", "requests", s.running.running())
-	ctx, cancel := context.WithTimeout(ctx, s.limits.Drain)
+	ctx, cancel := context.WithTimeout(ctx, s.limits().Drain)
 	defer cancel()
 	public, others := fronts[0], fronts[1:]
 	_ = public.server.Shutdown(ctx) // its error is that of ctx
@@ -171,10 +174,10 @@ func isLoopback(addr net.Addr) bool {
 func (s *Server) server(h http.Handler, cert *certs.Pair) *http.Server {
 	server := &http.Server{
 		Handler:                      h,
-		ReadHeaderTimeout:            s.limits.HeaderTimeout,
-		IdleTimeout:                  s.limits.IdleTimeout,
-		MaxHeaderBytes:               s.limits.HeaderBytes,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: s.limits.Streams},
+		ReadHeaderTimeout:            s.limits().HeaderTimeout,
+		IdleTimeout:                  s.limits().IdleTimeout,
+		MaxHeaderBytes:               s.limits().HeaderBytes,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: s.limits().Streams},
 		Protocols:                    new(http.Protocols),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" leaves a record as well
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

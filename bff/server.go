@@ -1,28 +1,17 @@
 package bff
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/onbehalf-dev/onbehalf/bff/authn"
-	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/audit"
-	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
-	"github.com/onbehalf-dev/onbehalf/bff/internal/requestid"
 )
-
-// issuersWithin is how long New waits for the keys of issuers. One that does not
-// answer must not keep the edge from serving the others.
-const issuersWithin = 3 * time.Second
 
 // Server is an edge. As an [http.Handler] it serves what its public listener
 // does. It is safe for concurrent use.
@@ -32,17 +21,17 @@ type Server struct {
 
 	log         *slog.Logger
 	now         func() time.Time
+	options     *options
 	issuer      string
 	trustDomain string
-	services    map[string]Service
 	addresses   Listen
 	listeners   Listeners
-	limits      Limits
 
-	ids    *requestid.Source
-	minter *mint.Minter
-	audit  *audit.Log
-	opened []io.Closer
+	rules    atomic.Pointer[rules]
+	reload   sync.Mutex     // held while rules are changed
+	retiring sync.WaitGroup // rules that were replaced and are still used
+	closed   bool           // under reload
+	audit    *audit.Log
 
 	running  inflight
 	ready    atomic.Bool
@@ -68,17 +57,9 @@ func New(cfg *Config, opts ...Option) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	proxies, err := c.proxies()
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
-		log: o.log, now: o.now, issuer: c.Issuer, trustDomain: c.TrustDomain, services: make(map[string]Service),
-		addresses: c.Listen, listeners: o.listeners, limits: c.Limits,
-		ids: requestid.NewSource(proxies, o.now),
-	}
-	for _, service := range c.Services {
-		s.services[service.Name] = service.sorted()
+		log: o.log, now: o.now, options: o, issuer: c.Issuer, trustDomain: c.TrustDomain,
+		addresses: c.Listen, listeners: o.listeners,
 	}
 	s.closeAll = sync.OnceValue(s.close)
 	if err := s.open(c, o); err != nil {
@@ -94,42 +75,15 @@ func (s *Server) open(c *Config, o *options) (err error) {
 	if s.audit, err = audit.Open(c.Audit.File, audit.Options{Logger: o.log, Stdout: os.Stdout}); err != nil {
 		return fmt.Errorf("audit.file: %w", err)
 	}
-	s.opened = append(s.opened, s.audit)
 	if err := s.openTrust(c, o); err != nil {
 		return err
 	}
-	credentials, err := s.authenticator(c, o)
+	first, err := s.newRules(c)
 	if err != nil {
 		return err
 	}
-	s.minter = mint.New(mint.Settings{
-		Authenticator: credentials,
-		Signer:        s.authority,
-		Revocations:   s.state,
-		Memory:        c.Limits.RevocationMemory,
-		Issuer:        c.Issuer,
-		Presenter:     c.Presenter,
-		Life:          c.Limits.PrincipalLife,
-		Window:        c.Limits.MintWindow,
-		Entries:       c.Limits.Credentials,
-		Now:           o.now,
-	})
+	s.rules.Store(first)
 	return nil
-}
-
-func (s *Server) authenticator(c *Config, o *options) (*authn.List, error) {
-	var all []authn.Authenticator
-	if len(c.Issuers) > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), issuersWithin)
-		defer cancel()
-		tokens, err := oidc.New(ctx, c.Issuers, oidc.WithClock(o.now), oidc.WithLogger(o.log))
-		if err != nil {
-			return nil, err
-		}
-		s.opened = append(s.opened, tokens)
-		all = append(all, tokens)
-	}
-	return authn.NewList(append(all, o.authenticators...)...), nil
 }
 
 // Close ends all background work and closes the files that the edge holds. Run
@@ -137,17 +91,19 @@ func (s *Server) authenticator(c *Config, o *options) (*authn.List, error) {
 func (s *Server) Close() error { return s.closeAll() }
 
 func (s *Server) close() error {
+	s.reload.Lock() // rules that are being made must not be put in force after this
+	defer s.reload.Unlock()
+	s.closed = true
 	var errs []error
-	for _, c := range slices.Backward(s.opened) {
-		errs = append(errs, c.Close())
+	if r := s.rules.Load(); r != nil {
+		errs = append(errs, r.close())
 	}
+	s.retiring.Wait()
 	if s.trust != nil {
 		errs = append(errs, s.trust.close())
 	}
-	if s.parts != nil {
-		for _, h := range s.handlers {
-			h.Close()
-		}
+	if s.audit != nil {
+		errs = append(errs, s.audit.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -19,11 +19,14 @@ type serve struct {
 
 // Help is what kong shows below the flags.
 func (*serve) Help() string {
-	return "The first signal lets requests that are under way end, for as long as limits.drain says; the second ends the process at once."
+	return "The first signal lets requests that are under way end, for as long as limits.drain says; the second ends the process at once. " +
+		"The configuration is taken anew when its file changes, and on SIGHUP also with the files that it names; if it is not valid, or what changed needs a restart, the one before stays and the log says why."
 }
 
 // Run is called by kong.
 func (s *serve) Run() error {
+	reloader := &reloader{path: s.Path, log: s.logger()}
+	reloader.changed() // before it is read: a change in between is seen later
 	cfg, err := bff.LoadConfig(s.Path)
 	if err != nil {
 		return err
@@ -38,11 +41,13 @@ func (s *serve) Run() error {
 		stop()
 	}()
 
-	server, err := bff.New(cfg, bff.WithLogger(s.logger()))
-	if err != nil {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGHUP) // from now on it does not end the process
+	if reloader.server, err = bff.New(cfg, bff.WithLogger(reloader.log)); err != nil {
 		return err
 	}
-	return server.Run(ctx)
+	go reloader.run(ctx, told)
+	return reloader.server.Run(ctx)
 }
 
 func (s *serve) logger() *slog.Logger {

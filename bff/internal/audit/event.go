@@ -17,6 +17,7 @@ const (
 	ActionIssue  Action = "issue"  // a service acts for itself
 	ActionRenew  Action = "renew"  // a service has a fresh principal of the same session
 	ActionRotate Action = "rotate" // an operator has had the edge publish its next key
+	ActionReload Action = "reload" // an operator has changed the configuration
 )
 
 // Event is the record of an action. Zero fields are left out.

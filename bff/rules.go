@@ -1,0 +1,100 @@
+package bff
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/requestid"
+)
+
+// issuersWithin is how long New waits for the keys of issuers. One that does not
+// answer must not keep the edge from serving the others.
+const issuersWithin = 3 * time.Second
+
+// rules are what a configuration comes to that may be replaced while the edge
+// runs. A request is let in by one set of them, and goes on by it.
+type rules struct {
+	*routing
+
+	config   *Config
+	services map[string]Service
+	ids      *requestid.Source
+	minter   *mint.Minter
+	opened   []io.Closer
+	users    inflight // requests that are let in or refused by them
+}
+
+// newRules opens what c says. What it opened is closed if it fails.
+func (s *Server) newRules(c *Config) (_ *rules, err error) {
+	proxies, err := c.proxies()
+	if err != nil {
+		return nil, err
+	}
+	r := &rules{config: c, services: make(map[string]Service), ids: requestid.NewSource(proxies, s.now)}
+	for _, service := range c.Services {
+		r.services[service.Name] = service.sorted()
+	}
+	if r.routing, err = c.prepareRoutes(s.options); err != nil {
+		return nil, err
+	}
+	credentials, err := r.authenticator(c, s.options)
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	r.minter = mint.New(mint.Settings{
+		Authenticator: credentials,
+		Signer:        s.authority,
+		Revocations:   s.state,
+		Memory:        c.Limits.RevocationMemory,
+		Issuer:        c.Issuer,
+		Presenter:     c.Presenter,
+		Life:          c.Limits.PrincipalLife,
+		Window:        c.Limits.MintWindow,
+		Entries:       c.Limits.Credentials,
+		Now:           s.now,
+	})
+	return r, nil
+}
+
+func (r *rules) authenticator(c *Config, o *options) (*authn.List, error) {
+	var all []authn.Authenticator
+	if len(c.Issuers) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), issuersWithin)
+		defer cancel()
+		tokens, err := oidc.New(ctx, c.Issuers, oidc.WithClock(o.now), oidc.WithLogger(o.log))
+		if err != nil {
+			return nil, err
+		}
+		r.opened = append(r.opened, tokens)
+		all = append(all, tokens)
+	}
+	return authn.NewList(append(all, o.authenticators...)...), nil
+}
+
+// use returns the rules in force, and what to call when they are not used any
+// more.
+func (s *Server) use() (*rules, func()) {
+	for {
+		r := s.rules.Load()
+		if r.users.begin() {
+			return r, r.users.end
+		}
+		// They were replaced between the two lines above.
+	}
+}
+
+func (r *rules) close() error {
+	var errs []error
+	for _, c := range r.opened {
+		errs = append(errs, c.Close())
+	}
+	for _, h := range r.handlers {
+		h.Close()
+	}
+	return errors.Join(errs...)
+}
