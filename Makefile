@@ -66,6 +66,7 @@ generate: ## Generate Go from the protos, the same bytes each time
 
 bench: ## Measure the figures that match BENCH, beside those of other libraries
 	cd .tools/bench && GOWORK=off go run . -only '$(BENCH)'
+	cd .tools/soak && GOWORK=off go run . -proxies
 
 soak: ## Rotate and revoke under load, with 1,000 services; ends by itself
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cd .tools/soak && GOWORK=off go build -o "$$dir/soak" . && "$$dir/soak" $(SOAK)

@@ -3,6 +3,7 @@ module github.com/onbehalf-dev/onbehalf/tools/soak
 go 1.26.0
 
 require (
+	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/onbehalf-dev/onbehalf v0.1.0
 	github.com/onbehalf-dev/onbehalf/bff v0.1.0
 	google.golang.org/grpc v1.82.1
@@ -12,7 +13,6 @@ require (
 	connectrpc.com/connect/v2 v2.0.2 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
-	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
 	github.com/goccy/go-yaml v1.19.2 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect

@@ -1,6 +1,7 @@
 // Command soak runs an edge and up to a thousand services that follow it, each
 // in a process of its own, and prints how rotation and revocation hold against
-// their bounds.
+// their bounds. With -proxies it compares the edge with a plain reverse proxy
+// instead.
 //
 // It ends by itself. A figure that misses its bound is shown as missed; the
 // command fails only if something does not work, or a call failed. Everything is
@@ -28,12 +29,17 @@ func main() {
 	rotations := flag.Int("rotations", 50, "how many times the signing key is rotated under load")
 	rounds := flag.Int("rounds", 20, "how many revocations are timed")
 	streams := flag.Int("streams", 200, "how many streams are open when one is timed")
+	beside := flag.Bool("proxies", false, "instead, compare the edge with a plain reverse proxy")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	exit(run(ctx, plan{services: *services, rotations: *rotations, rounds: *rounds, streams: *streams}))
+	plan := plan{services: *services, rotations: *rotations, rounds: *rounds, streams: *streams}
+	if *beside {
+		exit(runProxies(ctx, plan))
+	}
+	exit(run(ctx, plan))
 }
 
 func exit(err error) {

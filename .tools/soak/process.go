@@ -100,6 +100,18 @@ func child(role string, args []string) error {
 		return edgeMain(args[0], args[1])
 	case role == "services" && len(args) == 3:
 		return servicesMain(args[0], args[1], args[2])
+	case role == "reverse" && len(args) == 2:
+		return reverseMain(args[0], args[1])
+	case role == "gateway" && len(args) == 6:
+		issuers, err := strconv.Atoi(args[4])
+		if err != nil {
+			return err
+		}
+		routes, err := strconv.Atoi(args[5])
+		if err != nil {
+			return err
+		}
+		return gatewayMain(args[0], args[1], args[2], args[3], issuers, routes)
 	default:
 		return fmt.Errorf("no such child: %s %v", role, args)
 	}
