@@ -15,7 +15,7 @@ BENCH    ?= .
 SOAK     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hsm race lint generate bench soak fuzz tidy clean
+.PHONY: help demo test test-hsm test-plugin race lint generate bench soak fuzz tidy clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -39,6 +39,9 @@ test-hsm: ## Test signing keys in an HSM, against SoftHSM and with a C compiler;
 	else \
 		echo 'skipped: keys in an HSM, as there is no SoftHSM or no C compiler here'; \
 	fi
+
+test-plugin: ## Test the plugin that checks access rules, with buf itself
+	@set -ex; cd proto/bufplugin; export GOWORK=off; go vet ./...; go test -timeout 5m ./...
 
 race: ## Test every module under the race detector, which needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout 5m $(ALL)
