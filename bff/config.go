@@ -68,12 +68,18 @@ type Config struct {
 	MeshTLS MeshTLS `yaml:"mesh_tls"`
 
 	// TrustedProxies are the addresses, or networks such as 10.0.0.0/8, of
-	// proxies whose x-request-id is kept. Default: none.
+	// proxies whose x-request-id is kept, and who add the client's address to
+	// x-forwarded-for; it counts for limits.failed_credentials. A proxy that only
+	// passes on what clients write there must not be listed. Default: none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
 
 	// Issuers are the OpenID providers whose access tokens are taken. Required
 	// if there is a route with auth required or optional.
 	Issuers []oidc.Issuer `yaml:"issuers"`
+
+	// Enrich says where workspace, roles and attributes come from that credentials
+	// do not have. Default: nothing is added.
+	Enrich Enrich `yaml:"enrich"`
 
 	// Routes say which requests go where, and who may make them. Required.
 	Routes []Route `yaml:"routes"`
@@ -198,6 +204,31 @@ type Limits struct {
 	// held.
 	BodyBytes int `yaml:"body_bytes"`
 
+	// BodyTimeout is how long a client may let the edge wait for its request's
+	// body, and a second more for each KiB of it; then it is answered 408. Where a
+	// body is a stream of messages, in gRPC, gRPC-Web and the streams of Connect, it
+	// counts for each message, from its first byte on: between two of them a stream
+	// may wait for ever. At most 24h. Default: 30s; at least 1s.
+	BodyTimeout time.Duration `yaml:"body_timeout"`
+
+	// TakeTimeout is how long a client may take for the next piece, of up to 16 KiB,
+	// of an answer that is there for it, in streams too; then the request is ended.
+	// At most 24h. Default: 5m; at least 1s.
+	TakeTimeout time.Duration `yaml:"take_timeout"`
+
+	// Requests is the most requests that are under way at a time, streams and
+	// WebSockets too; more are answered 503 at once. The last fifth is kept for
+	// those with a credential that has been verified before, so that others cannot
+	// crowd them out. Default: 10000, about 300 MB of idle streams.
+	Requests int `yaml:"requests"`
+
+	// FailedCredentials is how many credentials may be refused per minute for one
+	// client address, of IPv6 for one /64; all may come at once. Then credentials
+	// that come from there and have not been verified before are not looked at any
+	// more, and answered 429; others are served as ever. The addresses are those
+	// of peers unless they are in trusted_proxies. Default: 60.
+	FailedCredentials int `yaml:"failed_credentials"`
+
 	// HeaderTimeout is how long a client may take to send its header. Default:
 	// 10s.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
@@ -248,15 +279,16 @@ type Limits struct {
 	Drain time.Duration `yaml:"drain"`
 }
 
-// FailureAction says what happens to requests while no audit record can be
-// written.
+// FailureAction says what happens to requests while something fails that they
+// need: no audit record can be written, or what is to be added to a principal
+// cannot be had.
 type FailureAction string
 
 // The actions.
 const (
-	// RefuseRequests answers 503 until records can be written again.
+	// RefuseRequests answers 503 until it works again.
 	RefuseRequests FailureAction = "refuse"
-	// ServeRequests serves requests that leave no record.
+	// ServeRequests serves requests without it.
 	ServeRequests FailureAction = "serve"
 )
 
@@ -271,4 +303,11 @@ type Audit struct {
 	// when writing begins to fail are completed, and their records kept in memory
 	// and written later, up to 1 MiB of them. Default: refuse.
 	OnFailure FailureAction `yaml:"on_failure"`
+
+	// Refusals is how many records a second there are of requests that are refused
+	// for the same reason before it is known who made them: no credential or a bad
+	// one, no route. Of those that are refused for limits.requests or
+	// limits.failed_credentials there is one. The others are counted in "omitted" of
+	// a later record; requests that are let in always have their own. Default: 100.
+	Refusals int `yaml:"refusals"`
 }

@@ -58,11 +58,12 @@ func TestDefaults(t *testing.T) {
 		Limits: bff.Limits{
 			HeaderBytes: 32768, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, Streams: 250,
 			PrincipalLife: 5 * time.Minute, MintWindow: time.Minute, Credentials: 10_000, Drain: 30 * time.Second,
+			BodyTimeout: 30 * time.Second, TakeTimeout: 5 * time.Minute, Requests: 10_000, FailedCredentials: 60,
 			RevocationMemory: 720 * time.Hour, LinkKeyLife: 24 * time.Hour, Watchers: 20_000,
 		},
 		Keys:  bff.Keys{Life: 720 * time.Hour, Lead: 25 * time.Minute},
 		Store: bff.Store{Outage: 5 * time.Minute},
-		Audit: bff.Audit{OnFailure: bff.RefuseRequests},
+		Audit: bff.Audit{OnFailure: bff.RefuseRequests, Refusals: 100},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -89,6 +90,10 @@ trusted_proxies: [10.0.0.0/8, "::1"]
 limits:
   header_bytes: 8192
   body_bytes: 1000
+  body_timeout: 20s
+  take_timeout: 2m
+  requests: 100
+  failed_credentials: 6
   header_timeout: 5s
   idle_timeout: 1m
   streams: 10
@@ -100,7 +105,7 @@ limits:
   watchers: 7
   drain_delay: 5s
   drain: 10s
-audit: {file: audit.jsonl, on_failure: serve}
+audit: {file: audit.jsonl, on_failure: serve, refusals: 7}
 routes:
   - host: api.example
     path_prefix: /a
@@ -111,6 +116,7 @@ routes:
     client_key: client.key
     websocket: true
     answer_within: 5s
+    max_requests: 9
     auth: none
   - service: shop.orders.v1.Orders
     upstream: h2c://orders:8080
@@ -143,15 +149,17 @@ issuers:
 		Services:       []bff.Service{{Name: "billing", Scopes: []string{"ledger:read"}, Roles: []string{"nightly"}}},
 		TrustedProxies: []string{"10.0.0.0/8", "::1"},
 		Limits: bff.Limits{
-			HeaderBytes: 8192, BodyBytes: 1000, HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, Streams: 10,
+			HeaderBytes: 8192, BodyBytes: 1000, BodyTimeout: 20 * time.Second, TakeTimeout: 2 * time.Minute,
+			Requests: 100, FailedCredentials: 6, HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, Streams: 10,
 			PrincipalLife: 2 * time.Minute, MintWindow: 30 * time.Second, Credentials: 5,
 			RevocationMemory: 24 * time.Hour, LinkKeyLife: time.Hour, Watchers: 7, DrainDelay: 5 * time.Second, Drain: 10 * time.Second,
 		},
-		Audit: bff.Audit{File: in("audit.jsonl"), OnFailure: bff.ServeRequests},
+		Audit: bff.Audit{File: in("audit.jsonl"), OnFailure: bff.ServeRequests, Refusals: 7},
 		Routes: []bff.Route{
 			{
 				Host: "api.example", PathPrefix: "/a", Upstream: "https://orders:8443", CA: in("ca.pem"), ServerName: "orders",
-				ClientCert: in("client.pem"), ClientKey: in("client.key"), WebSocket: true, AnswerWithin: 5 * time.Second, Auth: bff.AuthNone,
+				ClientCert: in("client.pem"), ClientKey: in("client.key"), WebSocket: true, AnswerWithin: 5 * time.Second, MaxRequests: 9,
+				Auth: bff.AuthNone,
 			},
 			{
 				Service: "shop.orders.v1.Orders", Upstream: "h2c://orders:8080",
@@ -177,7 +185,7 @@ func TestMistakes(t *testing.T) {
 		{"empty", "", []string{": is empty"}},
 		{"syntax", "version: [", []string{":1: sequence end token ']' not found"}},
 		{"unknown key", edit("issuer: https://edge.test", "isuer: https://edge.test"), []string{
-			":2: isuer: unknown key; known here: audit, data_dir, issuer, issuers, keys, limits, link_keys, listen, mesh_tls, presenter, routes, services, signing_key, store, tls, trust_domain, trusted_proxies, version",
+			":2: isuer: unknown key; known here: audit, data_dir, enrich, issuer, issuers, keys, limits, link_keys, listen, mesh_tls, presenter, routes, services, signing_key, store, tls, trust_domain, trusted_proxies, version",
 		}},
 		{"unknown key of an issuer", edit("    audience: [shop]", "    audiences: [shop]"), []string{
 			":5: issuers[0].audiences: unknown key; known here: agents, algorithms, attributes, audience, authorized_parties, client_id_claim, issuer, jwks_uri, kinds, per_tenant, roles, scopes, service, subject, tenant_claim, typ",
@@ -211,6 +219,21 @@ func TestMistakes(t *testing.T) {
 			":11: limits.mint_window: 5m0s is out of range; write 1s to 4m0s",
 			":11: limits.drain: -1s is out of range; write 1ms to 1h0m0s",
 		}},
+		{"limits of load", small + "limits: {body_timeout: 1ms, take_timeout: 25h, requests: -1, failed_credentials: 1000001}", []string{
+			":11: limits.body_timeout: 1ms is out of range; write 1s to 24h0m0s",
+			":11: limits.take_timeout: 25h0m0s is out of range; write 1s to 24h0m0s",
+			":11: limits.requests: -1 is out of range; write 1 to 10000000",
+			":11: limits.failed_credentials: 1000001 is out of range; write 1 to 1000000",
+		}},
+		{"endpoints", edit("    audience: orders\n", "    audience: orders\n    endpoints: [10.0.0.1, ':9000', '[::1]:9000', '[::1]:9000']\n"), []string{
+			`:11: routes[0].endpoints[0]: "10.0.0.1" is not a host and a port; write one such as 10.0.0.1:9000`,
+			`:11: routes[0].endpoints[1]: ":9000" is not a host and a port; write one such as 10.0.0.1:9000`,
+			`:11: routes[0].endpoints[3]: "[::1]:9000" is there already; remove it`,
+		}},
+		{"requests of a route", edit("    audience: orders\n", "    audience: orders\n    max_requests: -1\n"), []string{
+			":11: routes[0].max_requests: -1 is out of range; write 0 to 10000000",
+		}},
+		{"records", small + "audit: {refusals: -1}", []string{":11: audit.refusals: -1 is out of range; write 1 to 1000000"}},
 		{"audit", small + "audit: {on_failure: ignore}", []string{`:11: audit.on_failure: "ignore" is unknown; write refuse or serve`}},
 
 		{"no audience", edit("    audience: orders\n", ""), []string{":8: routes[0].audience: missing; name the service that principals are for, or write mode: relay"}},

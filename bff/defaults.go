@@ -21,6 +21,7 @@ func (c *Config) setDefaults() {
 	or(&c.Listen.Mesh, "127.0.0.1:9443")
 	or(&c.Listen.Admin, "127.0.0.1:9444")
 	or(&c.Audit.OnFailure, RefuseRequests)
+	or(&c.Audit.Refusals, 100)
 	or(&c.Limits.HeaderBytes, 32<<10)
 	or(&c.Limits.HeaderTimeout, 10*time.Second)
 	or(&c.Limits.IdleTimeout, 2*time.Minute)
@@ -31,12 +32,19 @@ func (c *Config) setDefaults() {
 	or(&c.Limits.RevocationMemory, 30*24*time.Hour)
 	or(&c.Limits.LinkKeyLife, 24*time.Hour)
 	or(&c.Limits.Watchers, 20_000)
+	or(&c.Limits.Requests, 10_000)
+	or(&c.Limits.FailedCredentials, 60)
+	or(&c.Limits.BodyTimeout, 30*time.Second)
+	or(&c.Limits.TakeTimeout, 5*time.Minute)
 	or(&c.Limits.Drain, 30*time.Second)
 	or(&c.Keys.Life, 30*24*time.Hour)
 	or(&c.Keys.Lead, 25*time.Minute)
 	or(&c.Store.Outage, 5*time.Minute)
 	if c.Store.URL != "" {
 		or(&c.Store.Replicas, 3)
+	}
+	if c.Enrich.URL != "" {
+		c.Enrich.setDefaults()
 	}
 	for i := range c.Routes {
 		r := &c.Routes[i]

@@ -30,6 +30,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	x := &request{Server: s, w: w, r: r}
 	defer x.finish(ctx)
+	defer x.leave()
 	if route, minted := x.admit(ctx); route != nil {
 		x.forward(route, minted) //nolint:contextcheck // the request has it
 	}
@@ -46,6 +47,8 @@ type request struct {
 	outcome   proxy.Outcome
 	minted    *mint.Minted // nil for an anonymous request
 	forwarded bool
+
+	place, routePlace *places // that it has taken, or nil
 }
 
 // admit finds out where the request goes and for whom. It returns no route if it
@@ -62,6 +65,9 @@ func (x *request) admit(ctx context.Context) (*route, *mint.Minted) {
 	}
 	x.w.Header().Set(principal.RequestIDHeaderName, x.record.RequestID)
 
+	if !x.enter(x.places, &x.place, "limits.requests") {
+		return nil, nil
+	}
 	target, err := x.rules.table.Match(r)
 	switch {
 	case errors.Is(err, proxy.ErrTarget):
@@ -78,6 +84,9 @@ func (x *request) admit(ctx context.Context) (*route, *mint.Minted) {
 	}
 	if x.refuseUnlogged && x.audit.Failing() {
 		x.refuse(refusal{answer: proxy.Unavailable, reason: audit.ReasonAudit})
+		return nil, nil
+	}
+	if !x.enter(route.places, &x.routePlace, "max_requests of the route") {
 		return nil, nil
 	}
 	minted, no := x.principal(ctx, route)
@@ -104,6 +113,10 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	if x.state.Age(x.now()) > x.outage {
 		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonStale}
 	}
+	client := x.rules.clients.Of(x.r)
+	if no := x.limited(client); no != nil {
+		return nil, no
+	}
 	minted, err := x.rules.minter.Mint(ctx, x.r.Header, route.spec)
 	refused, isRefused := errors.AsType[*authn.Error](err)
 	switch {
@@ -116,7 +129,10 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	case isRefused && refused.Reason == authn.ReasonUnavailable:
 		return nil, &refusal{proxy.Unavailable, audit.ReasonUnavailable, refused.Reason, refused.Detail}
 	case isRefused:
+		x.failures.Add(client)
 		return nil, &refusal{proxy.InvalidCredential, audit.ReasonCredential, refused.Reason, refused.Detail}
+	case errors.Is(err, mint.ErrEnriching):
+		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonEnrichment, detail: unenriched(err)}
 	case errors.Is(err, mint.ErrSigning):
 		x.log.ErrorContext(ctx, "no principal can be signed", "error", err)
 		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonSigning}
@@ -132,7 +148,7 @@ func (x *request) forward(route *route, minted *mint.Minted) {
 	call := proxy.Call{RequestID: x.record.RequestID}
 	if minted != nil {
 		call.Principal, call.Until = minted.Header, minted.Until
-		x.record.Principal, x.record.CredentialIssuer = minted.Principal, minted.Issuer
+		x.record.Principal, x.record.CredentialIssuer, x.record.Detail = minted.Principal, minted.Issuer, minted.Unenriched
 		x.minted = minted
 		ctx, release := x.held.hold(x.r.Context(), minted, x.state)
 		defer release()
@@ -151,6 +167,7 @@ func (x *request) refuse(why refusal) {
 		x.record.CredentialReason = why.credential.String()
 	}
 	w := &statusWriter{ResponseWriter: x.w}
+	proxy.BoundRest(x.w, x.r)
 	proxy.WriteError(w, x.r, why.answer)
 	x.record.Status = w.status
 }
@@ -184,6 +201,8 @@ func (x *request) recordOutcome() {
 		rec.Reason = audit.ReasonRevoked
 	case out.Ended:
 		rec.Reason = audit.ReasonEnded
+	case out.TooSlow:
+		rec.Reason = audit.ReasonSlow
 	case out.Canceled:
 		rec.Reason = audit.ReasonCanceled
 	}

@@ -72,6 +72,7 @@ func (c *Config) resolve(dir string) {
 	paths := []*string{
 		&c.DataDir, &c.SigningKey, &c.LinkKeys, &c.TLS.Cert, &c.TLS.Key, &c.MeshTLS.Cert, &c.MeshTLS.Key,
 		&c.MeshTLS.ClientCA, &c.Store.Credentials, &c.Store.CA, &c.Store.Cert, &c.Store.Key, &c.Audit.File,
+		&c.Enrich.Table, &c.Enrich.CA, &c.Enrich.ClientCert, &c.Enrich.ClientKey,
 	}
 	for i := range c.Routes {
 		r := &c.Routes[i]

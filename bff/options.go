@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/enrich"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/keys"
 )
 
@@ -19,6 +20,7 @@ type options struct {
 	log            *slog.Logger
 	now            func() time.Time
 	authenticators []authn.Authenticator
+	enricher       enrich.Enricher // or nil
 	vault          Vault
 	listeners      Listeners
 }
@@ -53,6 +55,13 @@ func WithClock(now func() time.Time) Option {
 // [Limits.MintWindow]; it is shown no others.
 func WithAuthenticator(a authn.Authenticator) Option {
 	return optionFunc(func(o *options) { o.authenticators = append(o.authenticators, a) })
+}
+
+// WithEnricher adds to principals what e says about their subjects. Config.Enrich
+// then says for how long it is waited for and remembered, and what happens when it
+// fails; it names no other source. e is only asked for credentials that are good.
+func WithEnricher(e enrich.Enricher) Option {
+	return optionFunc(func(o *options) { o.enricher = e })
 }
 
 // Vault makes and holds the private keys with which an edge signs, such as one

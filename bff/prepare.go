@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/principal"
@@ -30,7 +31,8 @@ func Check(cfg *Config, opts ...Option) error {
 	}
 	_, err = c.prepare(o)
 	_, unroutable := c.prepareRoutes(o)
-	return errors.Join(err, unroutable, c.checkData())
+	_, stop, unenriched := c.enrichment(o)
+	return errors.Join(err, unroutable, unenriched, stop(), c.checkData())
 }
 
 // checked returns a copy with defaults.
@@ -43,6 +45,7 @@ func (c *Config) checked(o *options) (*Config, error) {
 	if len(own.Issuers)+len(o.authenticators) == 0 && slices.IndexFunc(own.Routes, func(r Route) bool { return !anonymous(r) }) >= 0 {
 		problems = append(problems, problem{"issuers", "missing; describe the provider of your access tokens, or write auth: none in all routes"})
 	}
+	problems = append(problems, own.Enrich.enricherOption(o.enricher != nil)...)
 	errs := make([]error, len(problems))
 	for i, p := range problems {
 		errs[i] = p
@@ -73,6 +76,7 @@ type route struct {
 	auth    Auth
 	spec    mint.Spec
 	handler *proxy.Handler
+	places  *places // nil if they are not limited
 }
 
 // prepare reads the files that c names. Its error has a line for each that
@@ -126,7 +130,9 @@ func (c *Config) prepareRoutes(o *options) (*routing, error) {
 			at := fmt.Sprintf("routes[%d]", i)
 			u, err := r.open(at, o)
 			if err == nil {
-				h, err = proxy.New(u, proxy.Options{CredentialHeaders: credentialHeaders, Logger: o.log, Now: o.now})
+				h, err = proxy.New(u, proxy.Options{
+					CredentialHeaders: credentialHeaders, BodyTimeout: c.Limits.BodyTimeout, TakeTimeout: c.Limits.TakeTimeout, Logger: o.log, Now: o.now,
+				})
 			}
 			if err != nil {
 				errs = append(errs, err)
@@ -135,7 +141,11 @@ func (c *Config) prepareRoutes(o *options) (*routing, error) {
 			shared[r.destination()] = h
 			p.handlers = append(p.handlers, h)
 		}
-		p.routes = append(p.routes, route{name: r.name(), auth: r.Auth, spec: r.spec(c.TrustDomain), handler: h})
+		own := route{name: r.name(), auth: r.Auth, spec: r.spec(c.TrustDomain), handler: h}
+		if r.MaxRequests > 0 {
+			own.places = newPlaces(r.MaxRequests, 0)
+		}
+		p.routes = append(p.routes, own)
 	}
 	table, err := proxy.NewTable(matches)
 	p.table = table
@@ -147,12 +157,13 @@ func (c *Config) prepareRoutes(o *options) (*routing, error) {
 // one share its connections.
 type destination struct {
 	upstream, ca, serverName, cert, key string
+	endpoints                           string
 	webSocket                           bool
 	answerWithin                        time.Duration
 }
 
 func (r *Route) destination() destination {
-	return destination{r.Upstream, r.CA, r.ServerName, r.ClientCert, r.ClientKey, r.WebSocket, r.AnswerWithin}
+	return destination{r.Upstream, r.CA, r.ServerName, r.ClientCert, r.ClientKey, strings.Join(r.Endpoints, " "), r.WebSocket, r.AnswerWithin}
 }
 
 func (r *Route) open(at string, o *options) (proxy.Upstream, error) {
@@ -164,7 +175,7 @@ func (r *Route) open(at string, o *options) (proxy.Upstream, error) {
 	if err != nil {
 		return proxy.Upstream{}, fmt.Errorf("%s.upstream: %w", at, err)
 	}
-	up := proxy.Upstream{URL: u, ServerName: r.ServerName, WebSocket: r.WebSocket, AnswerWithin: r.AnswerWithin}
+	up := proxy.Upstream{URL: u, Endpoints: r.Endpoints, ServerName: r.ServerName, WebSocket: r.WebSocket, AnswerWithin: r.AnswerWithin}
 	if client != nil {
 		up.ClientCertificate = client.Client
 	}

@@ -13,14 +13,15 @@ import (
 // What Reload can change. All else is in use by what outlives a request: a key
 // that is not listed here needs a restart.
 var (
-	reloadable       = []string{"issuers", "routes", "services", "trusted_proxies"}
+	reloadable       = []string{"enrich", "issuers", "routes", "services", "trusted_proxies"}
 	reloadableLimits = []string{"body_bytes", "mint_window", "credentials", "drain_delay", "drain"}
 )
 
 // Reload puts cfg in force for requests that begin from then on, and has the
-// files read anew that its routes name. Requests that are under way, streams
-// too, go on by the rules that they began with; credentials are verified anew.
-// It can change issuers, routes, services, trusted_proxies, and of limits
+// files read anew that its routes and enrich name. Requests that are under way,
+// streams too, go on by the rules that they began with; credentials are verified
+// anew.
+// It can change enrich, issuers, routes, services, trusted_proxies, and of limits
 // body_bytes, mint_window, credentials, drain and drain_delay.
 //
 // The error has a line for each problem, also for each other key that is not as

@@ -23,6 +23,14 @@ type Route struct {
 	// upstream chooses; gRPC needs one of the latter two. Required.
 	Upstream string `yaml:"upstream"`
 
+	// Endpoints are the addresses that the upstream is reached at, each a host and
+	// a port, where that is not the one of upstream itself: what requests ask for,
+	// and the name in its certificate, stay those of upstream. A request goes to the
+	// one with the fewest under way. One that cannot be reached is left out for 1s
+	// and then up to 30s, and what was to go there goes to another. Default: that of
+	// upstream.
+	Endpoints []string `yaml:"endpoints"`
+
 	// CA is a PEM file with the authorities that may vouch for an https upstream.
 	// Default: those of the system.
 	CA string `yaml:"ca"`
@@ -44,6 +52,12 @@ type Route struct {
 	// AnswerWithin is how long the upstream may take to begin its answer, but for
 	// gRPC and streams, which bring a deadline of their own. Default: 1m.
 	AnswerWithin time.Duration `yaml:"answer_within"`
+
+	// MaxRequests is the most requests of this route that are under way at a time,
+	// streams too, so that one slow upstream does not take the places of all
+	// others; more are answered 503. Those that were let in before a reload do not
+	// count after it. Default: no limit but limits.requests.
+	MaxRequests int `yaml:"max_requests"`
 
 	// Auth is required, optional or none. Default: required.
 	Auth Auth `yaml:"auth"`

@@ -8,6 +8,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/clientaddr"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/requestid"
 )
@@ -24,6 +25,7 @@ type rules struct {
 	config   *Config
 	services map[string]Service
 	ids      *requestid.Source
+	clients  *clientaddr.Finder
 	minter   *mint.Minter
 	opened   []io.Closer
 	users    inflight // requests that are let in or refused by them
@@ -35,7 +37,10 @@ func (s *Server) newRules(c *Config) (_ *rules, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rules{config: c, services: make(map[string]Service), ids: requestid.NewSource(proxies, s.now)}
+	r := &rules{
+		config: c, services: make(map[string]Service),
+		ids: requestid.NewSource(proxies, s.now), clients: clientaddr.NewFinder(proxies),
+	}
 	for _, service := range c.Services {
 		r.services[service.Name] = service.sorted()
 	}
@@ -46,8 +51,14 @@ func (s *Server) newRules(c *Config) (_ *rules, err error) {
 	if err != nil {
 		return nil, errors.Join(err, r.close())
 	}
+	enrichment, stop, err := c.enrichment(s.options)
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	r.opened = append(r.opened, closer(stop))
 	r.minter = mint.New(mint.Settings{
 		Authenticator: credentials,
+		Enrichment:    enrichment,
 		Signer:        s.authority,
 		Revocations:   s.state,
 		Memory:        c.Limits.RevocationMemory,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/audit"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/failures"
 )
 
 // Server is an edge. As an [http.Handler] it serves what its public listener
@@ -32,6 +33,9 @@ type Server struct {
 	retiring sync.WaitGroup // rules that were replaced and are still used
 	closed   bool           // under reload
 	audit    *audit.Log
+
+	places   *places
+	failures *failures.Counter // of credentials
 
 	running  inflight
 	ready    atomic.Bool
@@ -60,6 +64,8 @@ func New(cfg *Config, opts ...Option) (*Server, error) {
 	s := &Server{
 		log: o.log, now: o.now, options: o, issuer: c.Issuer, trustDomain: c.TrustDomain,
 		addresses: c.Listen, listeners: o.listeners,
+		places:   newPlaces(c.Limits.Requests, c.Limits.Requests/reserve),
+		failures: failures.NewCounter(c.Limits.FailedCredentials, o.now),
 	}
 	s.closeAll = sync.OnceValue(s.close)
 	if err := s.open(c, o); err != nil {
@@ -72,7 +78,7 @@ func (s *Server) open(c *Config, o *options) (err error) {
 	if s.parts, err = c.prepare(o); err != nil {
 		return err
 	}
-	if s.audit, err = audit.Open(c.Audit.File, audit.Options{Logger: o.log, Stdout: os.Stdout}); err != nil {
+	if s.audit, err = audit.Open(c.Audit.File, audit.Options{Logger: o.log, Refusals: c.Audit.Refusals, Stdout: os.Stdout}); err != nil {
 		return fmt.Errorf("audit.file: %w", err)
 	}
 	if err := s.openTrust(c, o); err != nil {

@@ -54,10 +54,12 @@ func (c *Config) problems() []problem {
 		v.problemf("trusted_proxies", "%v", err)
 	}
 	v.issuers(c.Issuers)
+	v.enrich(&c.Enrich)
 	v.routes(c)
 	v.limits(&c.Limits)
 	between(v, "keys.life", c.Keys.Life, 10*time.Minute, 10*365*24*time.Hour)
 	between(v, "keys.lead", c.Keys.Lead, 0, c.Keys.Life/2)
+	between(v, "audit.refusals", c.Audit.Refusals, 1, 1_000_000)
 	switch c.Audit.OnFailure {
 	case RefuseRequests, ServeRequests:
 	default:
@@ -150,6 +152,10 @@ func (v *validator) issuers(issuers []oidc.Issuer) {
 func (v *validator) limits(l *Limits) {
 	between(v, "limits.header_bytes", l.HeaderBytes, 4<<10, 1<<20)
 	between(v, "limits.body_bytes", l.BodyBytes, 0, 1<<40)
+	between(v, "limits.body_timeout", l.BodyTimeout, time.Second, 24*time.Hour)
+	between(v, "limits.take_timeout", l.TakeTimeout, time.Second, 24*time.Hour)
+	between(v, "limits.requests", l.Requests, 1, 10_000_000)
+	between(v, "limits.failed_credentials", l.FailedCredentials, 1, 1_000_000)
 	between(v, "limits.header_timeout", l.HeaderTimeout, time.Millisecond, time.Minute)
 	between(v, "limits.idle_timeout", l.IdleTimeout, time.Millisecond, time.Hour)
 	between(v, "limits.streams", l.Streams, 1, 100_000)

@@ -2,7 +2,10 @@ package bff
 
 import (
 	"fmt"
+	"net"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,6 +53,18 @@ func plain(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "proxy: "), "route 0: ")
 }
 
+func (v *validator) endpoints(at string, endpoints []string) {
+	for i, endpoint := range endpoints {
+		key := fmt.Sprintf("%s.endpoints[%d]", at, i)
+		host, port, err := net.SplitHostPort(endpoint)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || host == "" {
+			v.problemf(key, "%.64q is not a host and a port; write one such as 10.0.0.1:9000", endpoint)
+		} else if slices.Contains(endpoints[:i], endpoint) {
+			v.problemf(key, "%q is there already; remove it", endpoint)
+		}
+	}
+}
+
 func (v *validator) upstream(at string, r *Route) {
 	u, err := url.Parse(r.Upstream)
 	switch {
@@ -63,6 +78,7 @@ func (v *validator) upstream(at string, r *Route) {
 	if _, err := proxy.New(proxy.Upstream{URL: u}, proxy.Options{}); err != nil {
 		v.problemf(at+".upstream", "%s; write one such as http://127.0.0.1:8081", plain(err))
 	}
+	v.endpoints(at, r.Endpoints)
 	for _, setting := range []struct{ key, value string }{
 		{"ca", r.CA}, {"server_name", r.ServerName}, {"client_cert", r.ClientCert},
 	} {
@@ -77,6 +93,7 @@ func (v *validator) upstream(at string, r *Route) {
 		v.problemf(at+".client_key", "missing; name the file of the private key, or remove client_cert")
 	}
 	between(v, at+".answer_within", r.AnswerWithin, 0, time.Hour)
+	between(v, at+".max_requests", r.MaxRequests, 0, 10_000_000)
 }
 
 func (v *validator) minting(at string, r *Route, domain string) {

@@ -118,12 +118,16 @@ const (
 
 // KindRule says that the subject is of a kind if a condition holds.
 type KindRule struct {
-	Kind Kind      `yaml:"kind"`
+	// Kind is human, agent or service. Required.
+	Kind Kind `yaml:"kind"`
+
+	// When is the condition. Required.
 	When Condition `yaml:"when"`
 }
 
 // Condition is one about one claim. Exactly one of Equals and Present is set.
 type Condition struct {
+	// Claim is the name of the claim. Required.
 	Claim string `yaml:"claim"`
 
 	// Equals is the string that the claim is; for a boolean or a number, its
@@ -136,6 +140,7 @@ type Condition struct {
 
 // Mapping says which claim has names, and under which of ours they go on.
 type Mapping struct {
+	// Claim is the name of the claim.
 	Claim string `yaml:"claim"`
 
 	// Map is from the issuer's names to ours; an empty one of ours is the same
@@ -148,6 +153,7 @@ type Mapping struct {
 // JSON text of a boolean or a number. One that is absent, null or empty is left
 // out.
 type Attribute struct {
+	// Name is that of the attribute, and Claim that of the claim. Required.
 	Name  string `yaml:"name"`
 	Claim string `yaml:"claim"`
 }

@@ -33,6 +33,7 @@ const (
 	ReasonMissing     Reason = "missing"     // no credential, and the route requires one
 	ReasonCredential  Reason = "credential"  // the credential was refused; see credential_reason
 	ReasonUnavailable Reason = "unavailable" // the credential cannot be verified now
+	ReasonEnrichment  Reason = "enrichment"  // what is to be added to the principal cannot be had; see detail
 	ReasonSigning     Reason = "signing"     // no principal could be signed
 	ReasonAudit       Reason = "audit"       // records cannot be written
 	ReasonInternal    Reason = "internal"    // a defect of the edge
@@ -40,6 +41,9 @@ const (
 	ReasonRevoked     Reason = "revoked"     // let in; what it rested on was revoked before the request ended
 	ReasonStale       Reason = "stale"       // the store has been out of reach for too long to know what is revoked
 	ReasonCanceled    Reason = "canceled"    // the client left first
+	ReasonSlow        Reason = "slow"        // the client took too long to send its body, or to take its answer
+	ReasonOverload    Reason = "overload"    // too many requests are under way
+	ReasonLimited     Reason = "limited"     // too many credentials from this address were refused
 )
 
 // Decision is what became of a request.
@@ -77,6 +81,9 @@ type Record struct {
 	Status         int
 	// Smuggled counts the values that could have been taken for ours.
 	Smuggled int
+	// Omitted counts the requests before this one, refused for the same reason,
+	// that have no record of their own.
+	Omitted int
 
 	// Principal is nil for anonymous requests.
 	Principal *principalv1.Principal
@@ -88,6 +95,9 @@ type Record struct {
 type Options struct {
 	// Logger is told when writing begins to fail, and when it works again.
 	Logger *slog.Logger
+	// Refusals is how many records a second there are of requests that are refused
+	// for the same reason before it is known who made them. 0 is no limit.
+	Refusals int
 	// Stdout is used instead of the standard output.
 	Stdout io.Writer
 }
@@ -96,13 +106,14 @@ type Options struct {
 type Log struct {
 	handler slog.Handler
 	sink    *sink
+	flood   flood
 	close   func() error
 }
 
 // Open returns a log that appends to a file, which it makes for this user alone
 // if it is not there. Without a path it writes to the standard output.
 func Open(path string, o Options) (*Log, error) {
-	l := &Log{sink: &sink{to: o.Stdout, log: o.Logger}, close: func() error { return nil }}
+	l := &Log{sink: &sink{to: o.Stdout, log: o.Logger}, flood: flood{refusals: o.Refusals}, close: func() error { return nil }}
 	if path != "" {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -123,7 +134,22 @@ func replace(groups []string, a slog.Attr) slog.Attr {
 }
 
 // Write writes a record. If that fails it is kept for later.
+//
+// A flood that costs its sender little must not fill the disk: of requests that are
+// refused for [ReasonOverload] or [ReasonLimited] there is one record a second, and
+// of those for [ReasonTarget], [ReasonRoute], [ReasonMissing] and [ReasonCredential]
+// as many as [Options] says, for each reason. A later record counts the others.
 func (l *Log) Write(ctx context.Context, r *Record) {
+	for _, due := range l.flood.due(r.Time) {
+		l.write(ctx, due)
+	}
+	if l.flood.takes(r) {
+		return
+	}
+	l.write(ctx, r)
+}
+
+func (l *Log) write(ctx context.Context, r *Record) {
 	record := slog.NewRecord(r.Time, slog.LevelInfo, "request", 0)
 	record.AddAttrs(r.attrs()...)
 	_ = l.handler.Handle(ctx, record) // the sink never fails, it keeps
@@ -135,6 +161,9 @@ func (l *Log) Failing() bool { return l.sink.failing() }
 
 // Close tries to write what was kept, and closes the file.
 func (l *Log) Close() error {
+	for _, left := range l.flood.rest() {
+		l.write(context.Background(), left)
+	}
 	l.sink.failing()
 	return l.close()
 }

@@ -36,6 +36,9 @@ func (r *Record) attrs() []slog.Attr {
 	if r.Smuggled > 0 {
 		attrs = append(attrs, slog.Int("smuggle_stripped", r.Smuggled))
 	}
+	if r.Omitted > 0 {
+		attrs = append(attrs, slog.Int("omitted", r.Omitted))
+	}
 	if r.Principal != nil {
 		attrs = append(attrs, slog.Attr{Key: "principal", Value: slog.GroupValue(r.principal()...)})
 	}

@@ -30,12 +30,16 @@ import (
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/enrichment"
 )
 
 const (
 	// verifyTimeout bounds a verification that waits for keys. It serves all who
 	// wait for it, so it does not end with the request that began it.
 	verifyTimeout = 10 * time.Second
+	// unenrichedWindow is how long a result is remembered to which nothing could be
+	// added: soon after the enricher answers again, principals have its facts.
+	unenrichedWindow = 5 * time.Second
 	// spare is how long a principal from the cache is valid at least: services
 	// pass it on, and their clocks may be ahead.
 	spare = 60 * time.Second
@@ -47,6 +51,10 @@ var ErrSigning = errors.New("mint: signing failed")
 
 // ErrVerifying says that an authenticator could not be asked.
 var ErrVerifying = errors.New("mint: the credential could not be verified")
+
+// ErrEnriching says that what is to be added to a principal cannot be had. It
+// wraps an [*enrichment.Error], which says why.
+var ErrEnriching = errors.New("mint: the principal could not be enriched")
 
 // Spec says what a route's principals are like. It is comparable: routes with
 // the same one share them.
@@ -75,6 +83,9 @@ type Minted struct {
 	Issuer string
 	// Until is when the credential ends.
 	Until time.Time
+	// Unenriched says why nothing was added to the principal though it should have
+	// been; usually it is empty.
+	Unenriched string
 }
 
 // Signer signs principals. [principal.Signer] is one.
@@ -94,11 +105,15 @@ type Revocations interface {
 	Revoked(t revocation.Target, issued time.Time) bool
 }
 
-// Settings are those of a [Minter]. All are required.
+// Settings are those of a [Minter]. All but Enrichment are required.
 type Settings struct {
 	Authenticator authn.Authenticator
-	Signer        Signer
-	Revocations   Revocations
+	// Enrichment adds to what the authenticator finds, once in a window; nil:
+	// nothing is added. What the edge itself vouches for ([Minter.Issue]) stays as
+	// it is.
+	Enrichment  *enrichment.Source
+	Signer      Signer
+	Revocations Revocations
 	// Memory is how long revocations are remembered. A credential that was issued
 	// before that is refused: it could have been revoked.
 	Memory time.Duration
@@ -132,7 +147,7 @@ func New(s Settings) *Minter {
 // Mint returns a principal for the credential in h. Its error is
 // [authn.ErrNoCredential] or an [*authn.Error] as the authenticator returned it;
 // an error of the latter type for a credential with no time left; or wraps
-// [ErrSigning] or [ErrVerifying].
+// [ErrSigning], [ErrVerifying] or [ErrEnriching].
 func (m *Minter) Mint(ctx context.Context, h http.Header, spec Spec) (*Minted, error) {
 	s, err := m.session(ctx, h)
 	if err != nil {
@@ -148,7 +163,7 @@ func (m *Minter) Mint(ctx context.Context, h http.Header, spec Spec) (*Minted, e
 // Issue mints a principal for what the edge itself vouches for: result is not
 // modified and not remembered. A transaction that it names stays the same.
 func (m *Minter) Issue(result *authn.Result, spec Spec) (*Minted, error) {
-	s := m.newSession(result, span{})
+	s := m.newSession(result, span{}, "")
 	s.transaction = result.Principal.GetTransactionId()
 	return m.sign(s, spec, m.Now())
 }
@@ -168,8 +183,11 @@ func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTimeout)
 		defer cancel()
 		s, err := m.verify(ctx, credential)
-		if err == nil && s.covers(s.from) {
+		switch _, refused := errors.AsType[*authn.Error](err); {
+		case err == nil && s.covers(s.from):
 			m.known.put(key, s)
+		case refused:
+			m.known.drop(key) // its issuer may have taken it back
 		}
 		return s, err
 	})
@@ -235,11 +253,34 @@ func (m *Minter) verify(ctx context.Context, credential http.Header) (s *session
 	if result.ExpiresAt.Before(until) {
 		until = result.ExpiresAt
 	}
-	return m.newSession(result, span{from: now, until: until}), nil
+	result, unenriched, err := m.enrich(ctx, result)
+	if err != nil {
+		return nil, err
+	}
+	if soon := now.Add(unenrichedWindow); unenriched != "" && soon.Before(until) {
+		until = soon
+	}
+	return m.newSession(result, span{from: now, until: until}, unenriched), nil
 }
 
-func (m *Minter) newSession(result *authn.Result, valid span) *session {
-	return &session{result: result, span: valid, authority: authority{
+// enrich returns result with roles and attributes added, and with everything else
+// as it was: above all the scopes. It says why nothing could be added.
+func (m *Minter) enrich(ctx context.Context, result *authn.Result) (enriched *authn.Result, unenriched string, err error) {
+	if m.Enrichment == nil {
+		return result, "", nil
+	}
+	facts, unenriched, err := m.Enrichment.Facts(ctx, result.Issuer, result.Principal)
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrEnriching, err)
+	}
+	own := *result
+	own.Principal = proto.CloneOf(result.Principal)
+	own.Principal.Roles, own.Principal.Attributes = facts.Roles, facts.Attributes
+	return &own, unenriched, nil
+}
+
+func (m *Minter) newSession(result *authn.Result, valid span, unenriched string) *session {
+	return &session{result: result, unenriched: unenriched, span: valid, authority: authority{
 		targets: targetsOf(result.Principal, m.Issuer), issued: result.IssuedAt,
 	}}
 }
@@ -284,7 +325,7 @@ func (m *Minter) sign(s *session, spec Spec, now time.Time) (*Minted, error) {
 	}
 	return &Minted{
 		Header: principal.EncodeHeader(header), Principal: p, Issuer: result.Issuer, Until: result.ExpiresAt,
-		authority: authority{targets: targets, issued: s.issued},
+		Unenriched: s.unenriched, authority: authority{targets: targets, issued: s.issued},
 	}, nil
 }
 

@@ -39,6 +39,13 @@ func (r *recent[V]) put(key [sha256.Size]byte, v V) {
 	r.add(key, v)
 }
 
+func (r *recent[V]) drop(key [sha256.Size]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.young, key)
+	delete(r.old, key)
+}
+
 func (r *recent[V]) add(key [sha256.Size]byte, v V) {
 	if _, known := r.young[key]; !known && len(r.young) >= r.most {
 		r.old, r.young = r.young, nil

@@ -24,6 +24,7 @@ type session struct {
 	authority
 
 	result      *authn.Result // not modified
+	unenriched  string        // why nothing was added to it
 	transaction []byte        // that goes on, or nil
 
 	mu      sync.Mutex

@@ -77,11 +77,13 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		x.mu.Unlock()
 		return 0, err
 	}
+	x.waitForBody()
 	x.mu.Unlock()
 
 	n, err := b.ReadCloser.Read(p)
 
 	x.mu.Lock()
+	x.pace.came(p[:n], x.h.now)
 	ended := x.ended
 	if err != nil && !x.read {
 		x.bodyRead(err)

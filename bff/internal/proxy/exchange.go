@@ -47,6 +47,8 @@ type exchange struct {
 	ended     bool // the authority is gone
 	read      bool // the client's body is there, or cannot be read
 	readErr   error
+	pace      pace
+	taking    taking
 	answered  bool // the upstream's header is there
 	finished  bool
 	body      *responseBody
@@ -59,6 +61,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, call Call) 
 		w.Header().Set(principal.RequestIDHeaderName, call.RequestID)
 	}
 	x.w = &gate{ResponseWriter: w, x: x, preset: w.Header().Clone()}
+	x.pace.frames = newFramer(x.protocol)
 	x.announced, x.smuggled = aliases(r.Trailer), Smuggled(r)
 	// Not derived from r's: at ErrEnded the current message must still come.
 	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
@@ -163,12 +166,14 @@ func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 // fail answers a request that got no response.
 func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	x.mu.Lock()
-	ended, readErr := x.ended, x.readErr
+	ended, tooSlow, readErr := x.ended, x.pace.tooSlow, x.readErr
 	x.mu.Unlock()
 	var tooLarge *http.MaxBytesError
 	switch cause := context.Cause(x.ctx); {
 	case ended:
 		WriteError(w, x.r, InvalidCredential)
+	case tooSlow: // a server of HTTP/1.1 takes the client for gone then
+		WriteError(w, x.r, TooSlow)
 	case errors.Is(cause, errClientGone):
 		WriteError(w, x.r, Unavailable) // for a caller that cancelled; a client does not see it
 	case errors.As(readErr, &tooLarge):
@@ -190,10 +195,17 @@ func (x *exchange) finish(out *Outcome) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.finished = true
+	if !x.read {
+		BoundRest(x.w, x.r)
+	}
+	x.pace.end()
+	x.taking.end()
 	for _, stop := range x.stops {
 		stop()
 	}
-	*out = Outcome{Status: x.w.status, Smuggled: x.smuggled, Reason: x.reason, Ended: x.ended, Canceled: x.clientGone()}
+	*out = Outcome{Status: x.w.status, Smuggled: x.smuggled, Reason: x.reason, Ended: x.ended}
+	out.TooSlow = !x.ended && (x.pace.tooSlow || x.taking.tooSlow)
+	out.Canceled = !out.TooSlow && x.clientGone()
 	x.cancel(nil)
 }
 

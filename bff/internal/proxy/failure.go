@@ -21,6 +21,9 @@ const (
 	NotFound                         // UNIMPLEMENTED, 404 (in Connect 501)
 	TooLarge                         // RESOURCE_EXHAUSTED, 413 (in Connect 429)
 	Unavailable                      // UNAVAILABLE, 503
+	Overloaded                       // UNAVAILABLE, 503: asked again in a second, it may be served
+	TooManyFailures                  // RESOURCE_EXHAUSTED, 429: of credentials that are not good
+	TooSlow                          // DEADLINE_EXCEEDED, 408 (in Connect 504): its body does not come
 )
 
 type answer struct {
@@ -37,7 +40,13 @@ var answers = [...]answer{
 	NotFound:          {404, 501, 12, "unimplemented", "no such route"},
 	TooLarge:          {413, 429, 8, "resource_exhausted", "the request is too large"},
 	Unavailable:       {503, 503, 14, "unavailable", "the service is unavailable, try again later"},
+	Overloaded:        {503, 503, 14, "unavailable", "too many requests are under way, try again later"},
+	TooManyFailures:   {429, 429, 8, "resource_exhausted", "too many invalid credentials, try again later"},
+	TooSlow:           {408, 504, 4, "deadline_exceeded", "the request took too long to arrive"},
 }
+
+// retryAfter is when it makes sense to try again, in seconds.
+var retryAfter = map[Failure]string{Overloaded: "1", TooManyFailures: "60"}
 
 func (f Failure) answer() answer {
 	if int(f) >= len(answers) {
@@ -108,6 +117,9 @@ func writeJSON(w http.ResponseWriter, f Failure, status int) {
 			challenge = `Bearer error="invalid_token"`
 		}
 		h.Set("WWW-Authenticate", challenge)
+	}
+	if after, ok := retryAfter[f]; ok {
+		h.Set("Retry-After", after)
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(f.answer().json()))

@@ -29,6 +29,9 @@ var failures = []struct {
 	{proxy.NotFound, codes.Unimplemented, 404, 501},
 	{proxy.TooLarge, codes.ResourceExhausted, 413, 429},
 	{proxy.Unavailable, codes.Unavailable, 503, 503},
+	{proxy.Overloaded, codes.Unavailable, 503, 503},
+	{proxy.TooManyFailures, codes.ResourceExhausted, 429, 429},
+	{proxy.TooSlow, codes.DeadlineExceeded, 408, 504},
 	{proxy.Failure(200), codes.Internal, 500, 500},
 }
 

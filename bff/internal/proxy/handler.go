@@ -42,6 +42,9 @@ type Outcome struct {
 	Reason string
 	// Ended is set if the authority ended before the request did.
 	Ended bool
+	// TooSlow is set if the client took too long to send its body, or to take its
+	// answer.
+	TooSlow bool
 	// Canceled is set if the client left, its body could not be read, or the
 	// request's context was cancelled otherwise, before the request was done.
 	Canceled bool
@@ -53,6 +56,13 @@ type Options struct {
 	// credentials, beside Authorization, Proxy-Authorization and DPoP. They are
 	// never forwarded, on any route. Cookie is forwarded unless it is named.
 	CredentialHeaders []string
+	// BodyTimeout is how long a client may let the edge wait for its body, and a
+	// second more for each KiB that came. Where the body is a stream of messages
+	// that counts for each message, from its first byte on. Zero means for ever.
+	BodyTimeout time.Duration
+	// TakeTimeout is how long a client may take for the next piece, of up to 16
+	// KiB, of an answer that is there for it. Zero means for ever.
+	TakeTimeout time.Duration
 	// Logger gets one line when an upstream fails. Nil means slog.Default().
 	Logger *slog.Logger
 	// Now and AfterFunc are the clock. Nil means that of package time.
@@ -68,8 +78,10 @@ type Handler struct {
 	scheme    string // as the transport has it
 	vary      string
 	stripper  stripper
-	transport *http.Transport
+	transport roundTripper
 	faults    *faults
+	patience  time.Duration // for the client's body
+	stall     time.Duration // of the client, in taking its answer
 	now       func() time.Time
 	afterFunc func(time.Duration, func()) func() bool
 }
@@ -85,7 +97,8 @@ func New(upstream Upstream, o Options) (*Handler, error) {
 		scheme:    strings.Replace(upstream.URL.Scheme, "h2c", "http", 1),
 		vary:      strings.Join(slices.Concat([]string{"Authorization", "Cookie"}, o.CredentialHeaders), ", "),
 		stripper:  newStripper(o.CredentialHeaders),
-		transport: upstream.transport(),
+		patience:  o.BodyTimeout,
+		stall:     o.TakeTimeout,
 		now:       o.Now,
 		afterFunc: o.AfterFunc,
 	}
@@ -100,6 +113,10 @@ func New(upstream Upstream, o Options) (*Handler, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	h.transport = upstream.transport()
+	if len(upstream.Endpoints) > 0 {
+		h.transport = newEndpoints(upstream.Endpoints, upstream.transport, h.now)
 	}
 	h.faults = &faults{log: o.Logger, now: h.now, upstream: upstream.URL.Scheme + "://" + upstream.URL.Host}
 	return h, nil

@@ -32,6 +32,9 @@ type Upstream struct {
 	// is HTTP/2 without TLS, https is whatever it chooses by ALPN. gRPC needs
 	// h2c or https.
 	URL *url.URL
+	// Endpoints are the addresses that it is reached at, each a host and a port,
+	// in place of the URL's own. One that cannot be reached is left out for a while.
+	Endpoints []string
 	// RootCAs are the authorities that may vouch for an https upstream. Nil
 	// means those of the system. Verification cannot be switched off.
 	RootCAs *x509.CertPool

@@ -1,0 +1,127 @@
+package audit_test
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/audit"
+)
+
+// summary is what is left of records: "reason detail omitted".
+func summary(list []map[string]any) []string {
+	var s []string
+	for _, r := range list {
+		omitted, _ := r["omitted"].(float64)
+		s = append(s, fmt.Sprintf("%v %v %v", r["reason"], r["detail"], omitted))
+	}
+	return s
+}
+
+func sameLines(t *testing.T, got []map[string]any, want ...string) {
+	t.Helper()
+	lines := summary(got)
+	if fmt.Sprint(lines) != fmt.Sprint(want) {
+		t.Errorf("records\n%q, want\n%q", lines, want)
+	}
+}
+
+// A flood leaves a record a second, and none of its requests is lost count of.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	d := &disk{room: -1}
+	l, _ := newLog(t, d)
+	start := time.Unix(1_800_000_000, 0)
+	write := func(after time.Duration, reason audit.Reason, detail string) {
+		l.Write(t.Context(), &audit.Record{Time: start.Add(after), Decision: audit.Refused, Reason: reason, Detail: detail})
+	}
+	write(0, audit.ReasonOverload, "a")
+	for range 1000 {
+		write(500*time.Millisecond, audit.ReasonOverload, "b")
+	}
+	write(600*time.Millisecond, audit.ReasonLimited, "c") // another reason
+	write(700*time.Millisecond, audit.ReasonMissing, "d") // is no flood
+	write(700*time.Millisecond, audit.ReasonMissing, "e")
+	write(time.Second, audit.ReasonOverload, "f")
+	write(1100*time.Millisecond, audit.ReasonOverload, "g")
+	write(1200*time.Millisecond, audit.ReasonOverload, "h")
+	write(time.Hour, "", "i") // also tells what has been kept back
+	write(time.Hour, audit.ReasonOverload, "j")
+	write(time.Hour-time.Minute, audit.ReasonOverload, "k") // the clock was set back
+	write(time.Hour-time.Minute, audit.ReasonOverload, "l")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sameLines(t, d.records(t),
+		"overload a 0", "limited c 0", "missing d 0", "missing e 0", "overload b 999",
+		"overload h 2", "<nil> i 0", "overload j 0", "overload k 0", "overload l 0")
+}
+
+// However requests interleave, each has a record or is counted.
+func TestFloodIsCounted(t *testing.T) {
+	t.Parallel()
+	d := &disk{room: -1}
+	l, _ := newLog(t, d)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 1000 {
+				l.Write(t.Context(), &audit.Record{
+					Time: time.Unix(1_800_000_000, int64(n)*100_000), Decision: audit.Refused,
+					Reason: []audit.Reason{audit.ReasonOverload, audit.ReasonLimited}[i%2],
+				})
+			}
+		})
+	}
+	wg.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	records := d.records(t)
+	for _, r := range records {
+		omitted, _ := r["omitted"].(float64)
+		total += 1 + int(omitted)
+	}
+	if total != 8000 || len(records) > 4 {
+		t.Errorf("%d requests in %d records", total, len(records))
+	}
+}
+
+// What anybody can cause is bounded too; what is done for somebody never is.
+func TestFloodOfRefusals(t *testing.T) {
+	t.Parallel()
+	d := &disk{room: -1}
+	l, err := audit.Open("", audit.Options{Stdout: d, Logger: slog.New(slog.DiscardHandler), Refusals: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Unix(1_800_000_000, 0)
+	reasons := []audit.Reason{audit.ReasonTarget, audit.ReasonRoute, audit.ReasonMissing, audit.ReasonCredential, "", audit.ReasonRevoked}
+	for i := range 10_000 { // in 10 s
+		for _, reason := range reasons {
+			l.Write(t.Context(), &audit.Record{Time: start.Add(time.Duration(i) * time.Millisecond), Reason: reason})
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	records, all := make(map[string]int), make(map[string]int)
+	for _, r := range d.records(t) {
+		reason, _ := r["reason"].(string)
+		omitted, _ := r["omitted"].(float64)
+		records[reason]++
+		all[reason] += 1 + int(omitted)
+	}
+	for _, reason := range reasons {
+		n := records[string(reason)]
+		if limited := reason != "" && reason != audit.ReasonRevoked; limited && (n < 50 || n > 60) || !limited && n != 10_000 {
+			t.Errorf("%q: %d records", reason, n)
+		}
+		if all[string(reason)] != 10_000 {
+			t.Errorf("%q: %d requests", reason, all[string(reason)])
+		}
+	}
+}

@@ -1,0 +1,57 @@
+// Package recent remembers what was used lately, within a bound.
+package recent
+
+import (
+	"crypto/sha256"
+	"sync"
+)
+
+// Key is the hash of what something is known by.
+type Key = [sha256.Size]byte
+
+// Map is a bounded map of two generations: when the young one is full it becomes
+// the old one, and what was old is forgotten. Whoever sends many keys, for which
+// they all have to be valid, makes others be looked up again, no more. It is safe
+// for concurrent use.
+type Map[V any] struct {
+	most int // in one generation
+
+	mu         sync.Mutex
+	young, old map[Key]V
+}
+
+// New returns a map of at most so many entries, and of 2 at least.
+func New[V any](entries int) *Map[V] {
+	return &Map[V]{most: max(1, entries/2)}
+}
+
+// Get returns what was put there, if that is remembered.
+func (r *Map[V]) Get(key Key) (V, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.young[key]
+	if ok {
+		return v, true
+	}
+	if v, ok = r.old[key]; ok {
+		r.add(key, v)
+	}
+	return v, ok
+}
+
+// Put remembers v.
+func (r *Map[V]) Put(key Key, v V) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(key, v)
+}
+
+func (r *Map[V]) add(key Key, v V) {
+	if _, known := r.young[key]; !known && len(r.young) >= r.most {
+		r.old, r.young = r.young, nil
+	}
+	if r.young == nil {
+		r.young = make(map[Key]V)
+	}
+	r.young[key] = v
+}
