@@ -28,6 +28,11 @@ type commands struct {
 	Keys     keysCmd     `cmd:"" help:"Look at the keys of a running edge, rotate or revoke them."`
 	Services servicesCmd `cmd:"" help:"See which services follow a running edge, or let one enrol."`
 	Store    storeCmd    `cmd:"" help:"Check, back up or restore what the edge must not lose."`
+	Doctor   doctorCmd   `cmd:"" help:"Say whether what the edge needs from where it runs is there."`
+	Probe    probe       `cmd:"" help:"Ask a running edge whether it lives, or is ready."`
+	Access   accessCmd   `cmd:"" help:"Show who may call the methods of a descriptor set."`
+	Inspect  inspectCmd  `cmd:"" help:"Show what a header says, and why a service would refuse it."`
+	Mint     mintCmd     `cmd:"" help:"For development: make a header for a service on your machine."`
 	Version  version     `cmd:"" help:"Print the version."`
 }
 

@@ -260,7 +260,7 @@ func TestMistakes(t *testing.T) {
 	t.Parallel()
 	good := config(t, t.TempDir(), routeTo("http://127.0.0.1:1"))
 	bad := config(t, t.TempDir(), "isuer: x\nroutes: []\nroutes: []\n")
-	known := "known here: audit, data_dir, issuer, issuers, keys, limits, link_keys, listen, mesh_tls, presenter, routes, services, signing_key, store, tls, trust_domain, trusted_proxies, version"
+	known := "known here: audit, data_dir, enrich, issuer, issuers, keys, limits, link_keys, listen, mesh_tls, presenter, routes, services, signing_key, store, tls, trust_domain, trusted_proxies, version"
 	twoLines := fmt.Sprintf("onbehalf: %s:4: isuer: unknown key; %s\nonbehalf: %s:6: routes: stands in line 5 too; remove one\n", bad, known, bad)
 	for _, tt := range []struct {
 		args   []string

@@ -1,0 +1,207 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+
+	"github.com/onbehalf-dev/onbehalf/bff"
+)
+
+// stolen is what relayed principals are open to.
+const stolen = "whoever reaches this port can present a principal that they got hold of"
+
+// service is what takes principals.
+type service struct {
+	name   string
+	url    *url.URL
+	relay  bool
+	conf   *tls.Config
+	client *tls.Certificate // what the edge shows to it; nil if it shows none
+}
+
+// ofRoutes returns a check for each upstream. Routes to the same one are looked
+// at once, as the more demanding of them.
+func (d *doctor) ofRoutes(cfg *bff.Config) []check {
+	type destination struct{ upstream, ca, name, cert string }
+	seen := make(map[destination]*service)
+	var checks []check
+	for i := range cfg.Routes {
+		r := &cfg.Routes[i]
+		key := destination{r.Upstream, r.CA, r.ServerName, r.ClientCert}
+		relay := r.Auth != bff.AuthNone && r.Mode == bff.ModeRelay
+		if s := seen[key]; s != nil {
+			s.relay = s.relay || relay
+			continue
+		}
+		s, err := newService(fmt.Sprintf("routes[%d].upstream", i), r.Upstream, r.CA, r.ServerName)
+		if err == nil && r.ClientCert != "" {
+			err = s.show(r.ClientCert, r.ClientKey)
+		}
+		if err != nil {
+			continue // the configuration's check has said so
+		}
+		s.relay = relay
+		seen[key] = s
+		checks = append(checks, func(ctx context.Context) []Finding { return d.look(ctx, s) })
+	}
+	return checks
+}
+
+// ofServices returns a check for each service of the command line.
+func (d *doctor) ofServices() []check {
+	checks := make([]check, len(d.Services))
+	for i, u := range d.Services {
+		s, err := newService("service", u, d.CA, "")
+		if err != nil {
+			checks[i] = fixed(lines("service", err)...)
+			continue
+		}
+		s.relay = true
+		checks[i] = func(ctx context.Context) []Finding { return d.look(ctx, s) }
+	}
+	return checks
+}
+
+func newService(name, raw, caFile, serverName string) (*service, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" || u.User != nil {
+		return nil, fmt.Errorf("%.64q is not a URL; write one such as https://orders.internal:9000", raw)
+	}
+	switch u.Scheme {
+	case "http", "h2c", "https":
+	default:
+		return nil, fmt.Errorf("%.64q has another scheme than http, h2c and https", raw)
+	}
+	if serverName == "" {
+		serverName = u.Hostname()
+	}
+	s := &service{name: name, url: u, conf: &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}}
+	if caFile == "" {
+		return s, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	s.conf.RootCAs = x509.NewCertPool()
+	if !s.conf.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, errors.New(caFile + " has no certificate in PEM")
+	}
+	return s, nil
+}
+
+func (s *service) show(certFile, keyFile string) error {
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	s.client = &cert
+	return err
+}
+
+func (s *service) address() string {
+	port := s.url.Port()
+	switch {
+	case port != "":
+	case s.url.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return net.JoinHostPort(s.url.Hostname(), port)
+}
+
+func (d *doctor) look(ctx context.Context, s *service) []Finding {
+	status, text := d.lookPlain, s.url.Redacted()
+	if s.url.Scheme == "https" {
+		status = d.lookTLS
+	}
+	st, what := status(ctx, s)
+	return one(s.name, st, text+" "+what)
+}
+
+// lookPlain is for a service that is called without TLS.
+func (d *doctor) lookPlain(ctx context.Context, s *service) (Status, string) {
+	speaks := true // HTTP/1.1 has no handshake
+	err := d.connects(ctx, s.address())
+	if err == nil && s.url.Scheme == "h2c" {
+		speaks, err = d.speaksH2C(ctx, s.address())
+	}
+	switch {
+	case err != nil:
+		return Problem, "does not answer (" + reason(err) + "): start it, or correct the URL"
+	case d.sidecar && !loopback(s.address()):
+		return Unknown, "is answered for by the sidecar here: ask from a pod without one whether the service takes plaintext, with onbehalf doctor --service"
+	case !speaks:
+		return Problem, "answers, but not in HTTP/2 without TLS: write https if it has TLS, or http if it speaks HTTP/1.1"
+	case loopback(s.address()):
+		return OK, "answers, on this machine"
+	case s.relay:
+		return Warning, "takes plaintext: " + stolen + "; have it demand client certificates, or let a sidecar do so, and write https"
+	default:
+		return Warning, "takes plaintext: requests and answers are readable on the way; use https, or a sidecar"
+	}
+}
+
+// lookTLS is for a service that is called with TLS: does it take the edge, and
+// does it take anybody?
+func (d *doctor) lookTLS(ctx context.Context, s *service) (Status, string) {
+	if s.client != nil {
+		switch err := d.shakesHands(ctx, s.address(), s.conf, s.client); {
+		case errors.Is(err, errRefused):
+			return Problem, "refuses the client certificate: have an authority issue it that the service trusts"
+		case errors.Is(err, errClosed):
+			return Unknown, "takes the connection and ends it: look at its log"
+		case err != nil:
+			return Problem, hindered(err)
+		}
+	}
+	anybody := d.shakesHands(ctx, s.address(), s.conf, nil)
+	refused, ended := errors.Is(anybody, errRefused), errors.Is(anybody, errClosed)
+	if anybody != nil && !refused && !ended {
+		return Problem, hindered(anybody)
+	}
+	if plain, _ := d.speaksH2C(ctx, s.address()); plain && !d.sidecar { // that it answers was seen
+		return Warning, "takes plaintext on the same port: " + stolen + "; switch that off"
+	}
+	switch {
+	case refused && s.client == nil && s.name != "service":
+		return Problem, "refuses callers without a certificate: name the edge's in client_cert and client_key"
+	case refused:
+		return OK, "has TLS, and refuses callers without a certificate"
+	case ended:
+		return Unknown, "asks for a certificate, and ends the connection of who has none without saying why: look at its log whether that is the reason"
+	case s.relay:
+		return Warning, "has TLS, and takes callers without a certificate: " + stolen + "; have it demand client certificates"
+	default:
+		return OK, "has TLS; callers need no certificate"
+	}
+}
+
+// hindered says what kept a handshake from its end.
+func hindered(err error) string {
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "has a certificate that is not trusted here (" + e.Err.Error() + "): name its authority in ca, or the name that it is for in server_name"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "answers, but without TLS: write h2c or http, or give it TLS"
+	}
+	return "does not answer (" + reason(err) + "): start it, or correct the URL"
+}
+
+// reason is the innermost of an error of the network, which tells it best.
+func reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return "no answer in time"
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
