@@ -15,7 +15,7 @@ BENCH    ?= .
 SOAK     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hsm test-plugin race lint generate bench soak fuzz tidy clean
+.PHONY: help demo test test-hsm test-plugin peers race lint generate bench soak fuzz tidy clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -43,6 +43,18 @@ test-hsm: ## Test signing keys in an HSM, against SoftHSM and with a C compiler;
 test-plugin: ## Test the plugin that checks access rules, with buf itself
 	@set -ex; cd proto/bufplugin; export GOWORK=off; go vet ./...; go test -timeout 5m ./...
 
+peers: ## Test the edge with nginx, HAProxy, an OpenID provider, grpcurl, buf, ghz and a browser
+	@for command in nginx haproxy chromium npm; do \
+		PATH="$$PATH:/usr/sbin" command -v "$$command" >/dev/null || echo "skipped: what needs $$command, as it is not here"; \
+	done; \
+	set -e; cd .tools/peers; export GOWORK=off; \
+	if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
+		npm ci --prefer-offline --ignore-scripts --no-audit --no-fund; \
+	else \
+		echo 'skipped: the OpenID provider and the browser, as there is no Node 20 or newer here'; rm -rf node_modules; \
+	fi; \
+	set -x; go vet ./...; go test -count=1 -timeout 5m ./...
+
 race: ## Test every module under the race detector, which needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout 5m $(ALL)
 
@@ -63,9 +75,11 @@ lint: ## Check the form of all code, and that the released protos still fit thei
 	@$(LINT) run $$(go list -m -f '{{.Dir}}/...')
 
 generate: ## Generate Go from the protos, the same bytes each time
-	@set -e; for template in $$(git ls-files -co --exclude-standard -- buf.gen.yaml '*/buf.gen.yaml'); do \
+	@set -e; for template in $$(git ls-files -co --exclude-standard -- buf.gen.yaml '*/buf.gen.yaml' ':!examples/adopt'); do \
 		echo "buf generate --template $$template"; $(BUF) generate --template $$template; \
 	done
+	cd bff && go run ./internal/configdoc ../docs/configuration.md
+	@go run ./proto/export examples/adopt/after/third_party/onbehalf
 
 bench: ## Measure the figures that match BENCH, beside those of other libraries
 	cd .tools/bench && GOWORK=off go run . -only '$(BENCH)'
