@@ -48,7 +48,7 @@ peers: ## Test the edge with nginx, HAProxy, an OpenID provider, grpcurl, buf, g
 		PATH="$$PATH:/usr/sbin" command -v "$$command" >/dev/null || echo "skipped: what needs $$command, as it is not here"; \
 	done; \
 	set -e; cd .tools/peers; export GOWORK=off; \
-	if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
+	if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then \
 		npm ci --prefer-offline --ignore-scripts --no-audit --no-fund; \
 	else \
 		echo 'skipped: the OpenID provider and the browser, as there is no Node 20 or newer here'; rm -rf node_modules; \

@@ -308,6 +308,6 @@ type Audit struct {
 	// for the same reason before it is known who made them: no credential or a bad
 	// one, no route. Of those that are refused for limits.requests or
 	// limits.failed_credentials there is one. The others are counted in "omitted" of
-	// a later record; requests that are let in always have their own. Default: 100.
+	// a later record; requests that are let in always have their own. Default: 1000.
 	Refusals int `yaml:"refusals"`
 }

@@ -63,7 +63,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Keys:  bff.Keys{Life: 720 * time.Hour, Lead: 25 * time.Minute},
 		Store: bff.Store{Outage: 5 * time.Minute},
-		Audit: bff.Audit{OnFailure: bff.RefuseRequests, Refusals: 100},
+		Audit: bff.Audit{OnFailure: bff.RefuseRequests, Refusals: 1000},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

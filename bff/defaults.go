@@ -21,7 +21,7 @@ func (c *Config) setDefaults() {
 	or(&c.Listen.Mesh, "127.0.0.1:9443")
 	or(&c.Listen.Admin, "127.0.0.1:9444")
 	or(&c.Audit.OnFailure, RefuseRequests)
-	or(&c.Audit.Refusals, 100)
+	or(&c.Audit.Refusals, 1000)
 	or(&c.Limits.HeaderBytes, 32<<10)
 	or(&c.Limits.HeaderTimeout, 10*time.Second)
 	or(&c.Limits.IdleTimeout, 2*time.Minute)

@@ -103,7 +103,7 @@ func TestEnricherThatWantsMore(t *testing.T) {
 		e := start(t, setup{extra: "enrich: {url: " + newEnricher(t, answer).URL + ", timeout: 5s}\n"})
 		before := e.upstream.count()
 		res := e.do(http.MethodGet, "/relay", e.provider.token("alice", nil), nil)
-		if want := `{"code":"unavailable","message":"the service is unavailable, try again later"}`; res.StatusCode != 503 || res.Body != want {
+		if want := `{"code":"unavailable","message":"the service is unavailable, try again later"}`; res.StatusCode != http.StatusServiceUnavailable || res.Body != want {
 			t.Errorf("%.50s: %d %s", answer, res.StatusCode, res.Body)
 		}
 		rpc := e.do(http.MethodPost, "/relay", e.provider.token("alice", nil), http.Header{"Content-Type": {"application/grpc"}})

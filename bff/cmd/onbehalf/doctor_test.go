@@ -23,7 +23,11 @@ func TestDoctor(t *testing.T) {
 	if code != 1 || !strings.Contains(stderr, "onbehalf: there are problems") {
 		t.Errorf("got %d %q", code, stderr)
 	}
-	var found []struct{ Check, Status, Text string }
+	var found []struct {
+		Check  string `json:"check"`
+		Status string `json:"status"`
+		Text   string `json:"text"`
+	}
 	if err := json.Unmarshal([]byte(stdout), &found); err != nil {
 		t.Fatalf("%v: %s", err, stdout)
 	}

@@ -112,11 +112,11 @@ func (d *doctor) speaksH2C(ctx context.Context, address string) (bool, error) {
 	}
 	defer conn.Close()
 	if _, err := io.WriteString(conn, prefaceHTTP2); err != nil {
-		return false, nil //nolint:nilerr // it hung up: an answer too
+		return false, nil // it hung up: an answer too
 	}
 	var head [9]byte // of a frame: length, type, flags, stream
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return false, nil //nolint:nilerr // it said nothing, or something shorter
+		return false, nil // it said nothing, or something shorter
 	}
 	const settings = 4
 	return head[3] == settings && head[4] == 0 && [4]byte(head[5:]) == [4]byte{}, nil
