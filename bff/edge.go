@@ -168,6 +168,7 @@ func (x *request) refuse(why refusal) {
 	}
 	w := &statusWriter{ResponseWriter: x.w}
 	proxy.BoundRest(x.w, x.r)
+	proxy.BoundAnswer(x.w, x.r, x.rules.config.Limits.TakeTimeout)
 	proxy.WriteError(w, x.r, why.answer)
 	x.record.Status = w.status
 }

@@ -2,6 +2,7 @@ package bff_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -380,5 +383,49 @@ func TestRefusedSlowBody(t *testing.T) {
 	}
 	if took := time.Since(start); took > 10*time.Second {
 		t.Error("the connection was kept for", took)
+	}
+}
+
+// Answers of the edge itself do not lie here for ever for clients that take
+// nothing.
+func TestRefusalsThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	e := start(t, setup{extra: "limits: {take_timeout: 1s}\n", realTime: true})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(e.public, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	f := http2.NewFramer(conn, conn)
+	if err := f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+		t.Fatal(err)
+	}
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	const streams = 100
+	for i := range uint32(streams) {
+		block.Reset()
+		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/linked"}} {
+			_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}) // to memory
+		}
+		err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for ended := 0; ended < streams; {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(ended, err)
+		}
+		if _, reset := frame.(*http2.RSTStreamFrame); reset {
+			ended++
+		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // lookEvery is how often the configuration file is looked at. It is read, not
 // watched: in Kubernetes it is a symbolic link to one that is replaced.
-const lookEvery = 5 * time.Second
+const lookEvery = 2 * time.Second
 
 // reloader takes the configuration anew when its file changes, or when it is told
 // to, for then a file that it names may have changed.
@@ -24,6 +24,7 @@ type reloader struct {
 }
 
 func (r *reloader) run(ctx context.Context, told <-chan os.Signal) {
+	due := false // it has changed, and is taken when it does no more
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -31,10 +32,15 @@ func (r *reloader) run(ctx context.Context, told <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-told:
+			due = false
 			r.changed()
 			r.reload(ctx)
 		case <-ticker.C:
+			// One that is being written is valid here and there, with less in it.
 			if r.changed() {
+				due = true
+			} else if due {
+				due = false
 				r.reload(ctx)
 			}
 		}

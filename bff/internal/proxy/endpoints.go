@@ -49,6 +49,7 @@ type endpoint struct {
 
 	// Under endpoints.mu:
 	running int
+	probing bool
 	rest    time.Duration // the last one; 0: it could be reached
 	until   time.Time
 }
@@ -59,15 +60,17 @@ func newEndpoints(addresses []string, transport func() *http.Transport, now func
 	e := &endpoints{now: now}
 	for _, address := range addresses {
 		t := transport()
+		one := &endpoint{transport: t}
 		dial := t.DialContext
 		t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			conn, err := dial(ctx, network, address)
+			e.dialled(one, ctx.Err() == nil && err != nil)
 			if err != nil {
 				return nil, dialError{err}
 			}
 			return conn, nil
 		}
-		e.all = append(e.all, &endpoint{transport: t})
+		e.all = append(e.all, one)
 	}
 	return e
 }
@@ -126,6 +129,9 @@ func (e *endpoints) choose(tried map[*endpoint]bool) *endpoint {
 		}
 	}
 	best.running++
+	if best.rest > 0 && !now.Before(best.until) { // one request finds out, the others stay away
+		best.until, best.probing = now.Add(dialTimeout), true
+	}
 	return best
 }
 
@@ -134,9 +140,6 @@ func (e *endpoints) left(one *endpoint, err error, unreachable bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case unreachable:
-		one.rest = min(max(shortestRest, 2*one.rest), longestRest)
-		one.until = e.now().Add(one.rest)
 	case err == nil:
 		one.rest, one.until = 0, time.Time{}
 		return // it runs until its body is closed
@@ -213,5 +216,18 @@ func (b *retriedBody) settle() {
 	b.closes = true
 	if b.closed {
 		_ = b.ReadCloser.Close() // the transport did not wait for its error either
+	}
+}
+
+// dialled notes how a dial went: it may end long after the request has, which is when
+// a client is less patient than a dial. Those that began together count once.
+func (e *endpoints) dialled(one *endpoint, failed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	if failed && (one.rest == 0 || !now.Before(one.until) || one.probing) {
+		one.probing = false
+		one.rest = min(max(shortestRest, 2*one.rest), longestRest)
+		one.until = now.Add(one.rest)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -133,5 +134,47 @@ func TestNoEndpoint(t *testing.T) {
 	}
 	if log := e.log.String(); !strings.Contains(log, "connection refused") {
 		t.Error(log)
+	}
+}
+
+// A burst that finds nobody counts as one failure, not as many.
+func TestBurstRestsOnce(t *testing.T) {
+	t.Parallel()
+	clock, here := newClock(), new(measured)
+	dead := nobody(t)
+	begun := make(chan struct{}, 100)
+	goOn := make(chan struct{})
+	slow := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		begun <- struct{}{}
+		<-goOn
+	}), nil)
+	e := startEdge(t, severalAt("http", dead, slow), clock.options())
+	client := clientFor(t, http1)
+	var work sync.WaitGroup
+	for range 60 {
+		work.Go(func() {
+			if res, err := client.Get("http://" + e.addr + "/api"); err == nil {
+				res.Body.Close()
+			}
+		})
+	}
+	for range 60 {
+		wait(t, begun, "request")
+	}
+	close(goOn)
+	work.Wait()
+	l, err := net.Listen("tcp", dead)
+	if err != nil {
+		t.Skip("the port was taken meanwhile")
+	}
+	server := &http.Server{Handler: here}
+	defer server.Close()
+	go func() { _ = server.Serve(l) }()
+	clock.Advance(time.Second)
+	for range 20 {
+		get(t, client, e, "/api")
+	}
+	if here.calls.Load() == 0 {
+		t.Error("it rests for longer than a second")
 	}
 }

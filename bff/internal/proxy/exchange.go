@@ -198,6 +198,7 @@ func (x *exchange) finish(out *Outcome) {
 	if !x.read {
 		BoundRest(x.w, x.r)
 	}
+	BoundAnswer(x.w, x.r, x.h.stall)
 	x.pace.end()
 	x.taking.end()
 	for _, stop := range x.stops {

@@ -28,7 +28,8 @@ type pace struct {
 // waitForBody notes that the client is waited for. The caller holds mu.
 func (x *exchange) waitForBody() {
 	p := &x.pace
-	if x.h.patience == 0 || p.frames.framed && p.frames.between() {
+	// A body whose length was said is no stream that is open for what may come.
+	if idle := p.frames.framed && p.frames.between() && x.r.ContentLength <= 0; idle || x.h.patience == 0 {
 		return
 	}
 	p.since = x.h.now()
@@ -87,6 +88,17 @@ func (x *exchange) checkPace() {
 func (p *pace) end() {
 	if p.armed {
 		p.stop()
+	}
+}
+
+// BoundAnswer is called before a handler returns: what it has written may still
+// lie here, for a client that does not take it, and counts for no limit any more.
+// On HTTP/2 it is within that long, or the stream is ended. On HTTP/1.1 the
+// deadline would be one of the connection, and of what comes later.
+func BoundAnswer(w http.ResponseWriter, r *http.Request, within time.Duration) {
+	if r.ProtoMajor == 2 && within > 0 {
+		end := time.Now().Add(within) //nolint:forbidigo // connections live in real time
+		_ = http.NewResponseController(w).SetWriteDeadline(end)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // client's header already.
 func (x *exchange) modify(res *http.Response) error {
 	upgraded := res.StatusCode == http.StatusSwitchingProtocols
-	if upgraded && !x.upgrade {
+	if upgraded && (!x.upgrade || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket")) {
 		return errUpgrade
 	}
 	x.stripOurs(res.Header)
