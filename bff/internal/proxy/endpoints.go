@@ -95,7 +95,7 @@ func (e *endpoints) RoundTrip(r *http.Request) (*http.Response, error) {
 		res, err := one.transport.RoundTrip(r)
 		_, unreachable := errors.AsType[dialError](err)
 		unreachable = unreachable && r.Context().Err() == nil // else it was the client who gave up
-		e.left(one, err, unreachable)
+		e.left(one, err)
 		tried[one] = true
 		if unreachable && len(tried) < len(e.all) && body.again() {
 			continue
@@ -135,16 +135,29 @@ func (e *endpoints) choose(tried map[*endpoint]bool) *endpoint {
 	return best
 }
 
-// left notes how an attempt went.
-func (e *endpoints) left(one *endpoint, err error, unreachable bool) {
+// dialled notes how a dial went: it may end long after the request has, which is when
+// a client is less patient than a dial. Those that began together count once.
+func (e *endpoints) dialled(one *endpoint, failed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch {
-	case err == nil:
-		one.rest, one.until = 0, time.Time{}
-		return // it runs until its body is closed
+	now := e.now()
+	if failed && (one.rest == 0 || !now.Before(one.until) || one.probing) {
+		one.probing = false
+		one.rest = min(max(shortestRest, 2*one.rest), longestRest)
+		one.until = now.Add(one.rest)
 	}
-	one.running--
+}
+
+// left notes how an attempt went. One that was answered runs until its body is
+// closed.
+func (e *endpoints) left(one *endpoint, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		one.running--
+		return
+	}
+	one.rest, one.until = 0, time.Time{}
 }
 
 func (e *endpoints) done(one *endpoint) {
@@ -216,18 +229,5 @@ func (b *retriedBody) settle() {
 	b.closes = true
 	if b.closed {
 		_ = b.ReadCloser.Close() // the transport did not wait for its error either
-	}
-}
-
-// dialled notes how a dial went: it may end long after the request has, which is when
-// a client is less patient than a dial. Those that began together count once.
-func (e *endpoints) dialled(one *endpoint, failed bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := e.now()
-	if failed && (one.rest == 0 || !now.Before(one.until) || one.probing) {
-		one.probing = false
-		one.rest = min(max(shortestRest, 2*one.rest), longestRest)
-		one.until = now.Add(one.rest)
 	}
 }
