@@ -50,15 +50,16 @@ func (v *validator) enricher(e *Enrich) {
 	if _, known := protocols[e.Protocol]; !known {
 		v.problemf("enrich.protocol", "%.64q is unknown; write http, connect or grpc", e.Protocol)
 	}
-	v.pairOf("enrich.client_cert", "enrich.client_key", e.ClientCert, e.ClientKey)
+	v.clientPair("enrich", e.ClientCert, e.ClientKey)
 }
 
-func (v *validator) pairOf(certPath, keyPath, cert, key string) {
+// clientPair checks the certificate that the edge shows, whose keys are below at.
+func (v *validator) clientPair(at, cert, key string) {
 	switch {
 	case cert == "" && key != "":
-		v.problemf(certPath, "missing; name the file of the certificate, or remove client_key")
+		v.problemf(at+".client_cert", "missing; name the file of the certificate, or remove client_key")
 	case cert != "" && key == "":
-		v.problemf(keyPath, "missing; name the file of the private key, or remove client_cert")
+		v.problemf(at+".client_key", "missing; name the file of the private key, or remove client_cert")
 	}
 }
 

@@ -86,12 +86,7 @@ func (v *validator) upstream(at string, r *Route) {
 			v.problemf(at+"."+setting.key, "is for an https upstream; remove it, or write https in upstream")
 		}
 	}
-	switch {
-	case r.ClientCert == "" && r.ClientKey != "":
-		v.problemf(at+".client_cert", "missing; name the file of the certificate, or remove client_key")
-	case r.ClientCert != "" && r.ClientKey == "":
-		v.problemf(at+".client_key", "missing; name the file of the private key, or remove client_cert")
-	}
+	v.clientPair(at, r.ClientCert, r.ClientKey)
 	between(v, at+".answer_within", r.AnswerWithin, 0, time.Hour)
 	between(v, at+".max_requests", r.MaxRequests, 0, 10_000_000)
 }

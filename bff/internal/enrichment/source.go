@@ -67,7 +67,7 @@ type Settings struct {
 type Source struct {
 	Settings
 
-	known   *recent.Map[answer]
+	known   *recent.Map[flightKey, answer]
 	flights singleflight.Group
 	calls   chan struct{}
 	warned  limiter
@@ -75,8 +75,11 @@ type Source struct {
 
 // New returns a source.
 func New(s Settings) *Source {
-	return &Source{Settings: s, known: recent.New[answer](s.Entries), calls: make(chan struct{}, maxCalls), warned: limiter{now: s.Now}}
+	return &Source{Settings: s, known: recent.New[flightKey, answer](s.Entries), calls: make(chan struct{}, maxCalls), warned: limiter{now: s.Now}}
 }
+
+// flightKey is the hash of all that the enricher is told.
+type flightKey = [sha256.Size]byte
 
 // answer is what the enricher said about a subject.
 type answer struct {
@@ -157,7 +160,7 @@ func (s *Source) output(ctx context.Context, in *enrich.Input) (*enrich.Output, 
 
 // ask waits for a call for at most Timeout. It is made for all who ask for the
 // same subject meanwhile, and so does not end with the request that began it.
-func (s *Source) ask(ctx context.Context, key recent.Key, in *enrich.Input) (*enrich.Output, error) {
+func (s *Source) ask(ctx context.Context, key flightKey, in *enrich.Input) (*enrich.Output, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	flight := s.flights.DoChan(string(key[:]), func() (any, error) {

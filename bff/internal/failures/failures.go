@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/recent"
 )
 
-// entries is how many networks are remembered in one generation; two of them
-// take some 6 MB.
-const entries = 1 << 14
+// entries is how many networks are remembered, in some 6 MB.
+const entries = 1 << 15
 
 // Counter counts failures. Nobody makes more than a number per minute, of which
 // all may come at once, before [Counter.Over] says so. It is safe for concurrent
@@ -24,26 +25,24 @@ type Counter struct {
 	perMinute int
 	now       func() time.Time
 
-	mu         sync.Mutex
-	young, old map[netip.Prefix]*rate.Limiter
+	adding sync.Mutex // so that a network has one limiter
+	known  *recent.Map[netip.Prefix, *rate.Limiter]
 }
 
 // NewCounter returns a counter that lets each network fail perMinute times, at
 // least once.
 func NewCounter(perMinute int, now func() time.Time) *Counter {
-	return &Counter{perMinute: max(1, perMinute), now: now}
+	return &Counter{perMinute: max(1, perMinute), now: now, known: recent.New[netip.Prefix, *rate.Limiter](entries)}
 }
 
 // Over reports whether the network of addr has failed too often. An invalid
 // address never has: nobody knows who it is.
 func (c *Counter) Over(addr netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.young)+len(c.old) == 0 || !addr.IsValid() {
+	if !addr.IsValid() {
 		return false
 	}
-	l := c.find(Network(addr))
-	return l != nil && l.TokensAt(c.now()) < 1
+	l, known := c.known.Get(Network(addr))
+	return known && l.TokensAt(c.now()) < 1
 }
 
 // Add counts a failure of the network of addr. An invalid address has none.
@@ -51,13 +50,13 @@ func (c *Counter) Add(addr netip.Addr) {
 	if !addr.IsValid() {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.adding.Lock()
+	defer c.adding.Unlock()
 	network := Network(addr)
-	l := c.find(network)
-	if l == nil {
+	l, known := c.known.Get(network)
+	if !known {
 		l = rate.NewLimiter(rate.Limit(float64(c.perMinute)/60), c.perMinute)
-		c.put(network, l)
+		c.known.Put(network, l)
 	}
 	l.AllowN(c.now(), 1)
 }
@@ -71,27 +70,4 @@ func Network(addr netip.Addr) netip.Prefix {
 	}
 	network, _ := addr.Prefix(bits) // the bits fit
 	return network
-}
-
-// find keeps what is looked for young. The caller holds mu.
-func (c *Counter) find(network netip.Prefix) *rate.Limiter {
-	if l := c.young[network]; l != nil {
-		return l
-	}
-	l := c.old[network]
-	if l != nil {
-		c.put(network, l)
-	}
-	return l
-}
-
-// put forgets what was old when the young are too many. The caller holds mu.
-func (c *Counter) put(network netip.Prefix, l *rate.Limiter) {
-	if len(c.young) >= entries {
-		c.old, c.young = c.young, nil
-	}
-	if c.young == nil {
-		c.young = make(map[netip.Prefix]*rate.Limiter)
-	}
-	c.young[network] = l
 }

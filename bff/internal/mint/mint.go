@@ -31,6 +31,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/enrichment"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/recent"
 )
 
 const (
@@ -135,13 +136,13 @@ type Minter struct {
 	Settings
 
 	credentialHeaders []string
-	known             *recent[*session]
+	known             *recent.Map[credentialKey, *session]
 	flights           singleflight.Group
 }
 
 // New returns a minter.
 func New(s Settings) *Minter {
-	return &Minter{Settings: s, credentialHeaders: s.Authenticator.CredentialHeaders(), known: newRecent[*session](s.Entries)}
+	return &Minter{Settings: s, credentialHeaders: s.Authenticator.CredentialHeaders(), known: recent.New[credentialKey, *session](s.Entries)}
 }
 
 // Mint returns a principal for the credential in h. Its error is
@@ -176,7 +177,7 @@ func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
 		return m.verify(ctx, h) // most authenticators then say that there is none
 	}
 	key := hash(m.credentialHeaders, credential)
-	if s, ok := m.known.get(key); ok && s.covers(m.Now()) {
+	if s, ok := m.known.Get(key); ok && s.covers(m.Now()) {
 		return s, nil
 	}
 	flight := m.flights.DoChan(string(key[:]), func() (any, error) {
@@ -185,9 +186,9 @@ func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
 		s, err := m.verify(ctx, credential)
 		switch _, refused := errors.AsType[*authn.Error](err); {
 		case err == nil && s.covers(s.from):
-			m.known.put(key, s)
+			m.known.Put(key, s)
 		case refused:
-			m.known.drop(key) // its issuer may have taken it back
+			m.known.Drop(key) // its issuer may have taken it back
 		}
 		return s, err
 	})
@@ -217,9 +218,12 @@ func (m *Minter) credential(h http.Header) http.Header {
 	return part
 }
 
+// credentialKey is the hash of a credential.
+type credentialKey = [sha256.Size]byte
+
 // hash names a credential. Counts and lengths go first, so that two never look
 // the same.
-func hash(names []string, credential http.Header) [sha256.Size]byte {
+func hash(names []string, credential http.Header) credentialKey {
 	buf := make([]byte, 0, 2048)
 	for _, name := range names {
 		values := credential[name]

@@ -12,7 +12,7 @@ func (m *Minter) Recall(h http.Header) (present, known bool) {
 	if len(credential) == 0 {
 		return false, false
 	}
-	s, ok := m.known.get(hash(m.credentialHeaders, credential))
+	s, ok := m.known.Get(hash(m.credentialHeaders, credential))
 	if !ok {
 		return true, false
 	}

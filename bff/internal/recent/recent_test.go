@@ -8,17 +8,17 @@ import (
 
 func TestBounded(t *testing.T) {
 	t.Parallel()
-	m := recent.New[int](4)
-	m.Put(recent.Key{0}, 7)
+	m := recent.New[[2]byte, int](4)
+	m.Put([2]byte{0}, 7)
 	for i := range 20 {
-		m.Put(recent.Key{1, byte(i)}, i)
-		if v, ok := m.Get(recent.Key{0}); !ok || v != 7 { // what is in use stays
+		m.Put([2]byte{1, byte(i)}, i)
+		if v, ok := m.Get([2]byte{0}); !ok || v != 7 { // what is in use stays
 			t.Fatal(i, v, ok)
 		}
 	}
 	found := 0
 	for i := range 20 {
-		if _, ok := m.Get(recent.Key{1, byte(i)}); ok {
+		if _, ok := m.Get([2]byte{1, byte(i)}); ok {
 			found++
 		}
 	}
