@@ -113,7 +113,7 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	if x.state.Age(x.now()) > x.outage {
 		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonStale}
 	}
-	client := x.rules.clients.Of(x.r)
+	client := x.rules.proxies.Client(x.r)
 	if no := x.limited(client); no != nil {
 		return nil, no
 	}

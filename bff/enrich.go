@@ -2,7 +2,6 @@ package bff
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,8 +9,8 @@ import (
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/bff/enrich"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/certs"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/enrichment"
-	"github.com/onbehalf-dev/onbehalf/bff/internal/strictyaml"
 )
 
 // EnrichProtocol is how an enricher is called.
@@ -143,13 +142,8 @@ func (e *Enrich) open(o *options) (*enrichment.Caller, error) {
 		remote.ClientCertificate = client.Client
 	}
 	if e.CA != "" {
-		pem, err := os.ReadFile(e.CA)
-		if err != nil {
+		if remote.RootCAs, err = certs.Pool(e.CA); err != nil {
 			return nil, fmt.Errorf("enrich.ca: %w", err)
-		}
-		remote.RootCAs = x509.NewCertPool()
-		if !remote.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("enrich.ca: %s has no certificate in PEM", e.CA)
 		}
 	}
 	caller, err := enrichment.NewCaller(remote)
@@ -193,12 +187,7 @@ func readTable(path string) ([]enrich.Row, *location, error) {
 	var file struct {
 		Rows []enrich.Row `yaml:"rows"`
 	}
-	lines, mistakes := strictyaml.Decode(data, &file)
-	at.lines = lines
-	var errs []error
-	for _, m := range mistakes {
-		errs = append(errs, at.format(m.Line, m.Path, m.Text))
-	}
+	errs := at.decode(data, &file)
 	if errs == nil && len(file.Rows) == 0 {
 		errs = append(errs, at.err(problem{"rows", "missing; write what is added for whom"}))
 	}

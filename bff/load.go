@@ -30,12 +30,7 @@ func LoadConfig(path string) (*Config, error) {
 		return nil, at.err(problem{text: "is longer than 1 MiB"})
 	}
 	cfg := new(Config)
-	lines, mistakes := strictyaml.Decode(data, cfg)
-	at.lines = lines
-	var errs []error
-	for _, m := range mistakes {
-		errs = append(errs, at.format(m.Line, m.Path, m.Text))
-	}
+	errs := at.decode(data, cfg)
 	if errs == nil { // otherwise what is missing may be there, misspelt
 		cfg.resolve(filepath.Dir(path))
 		cfg.setDefaults()
@@ -53,6 +48,16 @@ func LoadConfig(path string) (*Config, error) {
 type location struct {
 	file  string
 	lines strictyaml.Lines
+}
+
+// decode reads data into what v points to. It returns an error for each mistake.
+func (l *location) decode(data []byte, v any) (errs []error) {
+	lines, mistakes := strictyaml.Decode(data, v)
+	l.lines = lines
+	for _, m := range mistakes {
+		errs = append(errs, l.format(m.Line, m.Path, m.Text))
+	}
+	return errs
 }
 
 func (l *location) err(p problem) error {

@@ -3,12 +3,12 @@ package bff
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/certs"
 )
 
 // peers tells services by their certificates.
@@ -26,15 +26,11 @@ func (t *MeshTLS) open() (*peers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trust_domain: %w", err)
 	}
-	pem, err := os.ReadFile(t.ClientCA)
+	roots, err := certs.Pool(t.ClientCA)
 	if err != nil {
 		return nil, fmt.Errorf("client_ca: %w", err)
 	}
-	p := &peers{roots: x509.NewCertPool(), trustDomain: trustDomain}
-	if !p.roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("client_ca: " + t.ClientCA + " has no certificate in PEM")
-	}
-	return p, nil
+	return &peers{roots: roots, trustDomain: trustDomain}, nil
 }
 
 // configure makes a server ask for certificates. Those of services are required

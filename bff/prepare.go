@@ -1,11 +1,9 @@
 package bff
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -180,13 +178,8 @@ func (r *Route) open(at string, o *options) (proxy.Upstream, error) {
 		up.ClientCertificate = client.Client
 	}
 	if r.CA != "" {
-		pem, err := os.ReadFile(r.CA)
-		if err != nil {
+		if up.RootCAs, err = certs.Pool(r.CA); err != nil {
 			return up, fmt.Errorf("%s.ca: %w", at, err)
-		}
-		up.RootCAs = x509.NewCertPool()
-		if !up.RootCAs.AppendCertsFromPEM(pem) {
-			return up, fmt.Errorf("%s.ca: %s has no certificate in PEM", at, r.CA)
 		}
 	}
 	return up, nil

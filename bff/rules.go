@@ -8,8 +8,8 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc"
-	"github.com/onbehalf-dev/onbehalf/bff/internal/clientaddr"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/mint"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/requestid"
 )
 
@@ -25,7 +25,7 @@ type rules struct {
 	config   *Config
 	services map[string]Service
 	ids      *requestid.Source
-	clients  *clientaddr.Finder
+	proxies  netaddr.Proxies
 	minter   *mint.Minter
 	opened   []io.Closer
 	users    inflight // requests that are let in or refused by them
@@ -39,7 +39,7 @@ func (s *Server) newRules(c *Config) (_ *rules, err error) {
 	}
 	r := &rules{
 		config: c, services: make(map[string]Service),
-		ids: requestid.NewSource(proxies, s.now), clients: clientaddr.NewFinder(proxies),
+		ids: requestid.NewSource(proxies, s.now), proxies: proxies,
 	}
 	for _, service := range c.Services {
 		r.services[service.Name] = service.sorted()

@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/wiretext"
 )
 
 // problem is one mistake in a configuration: the path of its key, and what to
@@ -78,7 +78,7 @@ func (v *validator) identity(c *Config) {
 	}
 	if c.Issuer == "" {
 		v.problemf("issuer", "missing; name this edge as services are to know it, such as https://edge.example")
-	} else if len(c.Issuer) > 256 || !utf8.ValidString(c.Issuer) || strings.ContainsFunc(c.Issuer, hidden) {
+	} else if len(c.Issuer) > 256 || !utf8.ValidString(c.Issuer) || strings.ContainsFunc(c.Issuer, wiretext.IsHidden) {
 		v.problemf("issuer", "%.64q is longer than 256 bytes or has a control character; choose a plain name", c.Issuer)
 	}
 	if !serviceName.MatchString(c.Presenter) {
@@ -87,12 +87,6 @@ func (v *validator) identity(c *Config) {
 	if c.TrustDomain != "" && !trustDomain.MatchString(c.TrustDomain) {
 		v.problemf("trust_domain", "%.64q is not a trust domain; write mesh: and a name, such as mesh:prod", c.TrustDomain)
 	}
-}
-
-// hidden reports whether a name with this character would show as another one,
-// which the wire format does not allow.
-func hidden(r rune) bool {
-	return r == '\ufeff' || r == '\u2028' || r == '\u2029' || unicode.In(r, unicode.Cc, unicode.Bidi_Control)
 }
 
 func (v *validator) listen(l *Listen) {

@@ -61,6 +61,34 @@ func sessionOf(user string) principal.ID {
 	return principal.ID(sum[:16])
 }
 
+// runEdge has an edge run in this process, for as long as that lives.
+func runEdge(dir, config string, opts ...bff.Option) (*bff.Config, *bff.Listeners, error) {
+	path := filepath.Join(dir, "onbehalf.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		return nil, nil, err
+	}
+	cfg, err := bff.LoadConfig(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var listeners bff.Listeners
+	for _, l := range []*net.Listener{&listeners.Public, &listeners.Mesh, &listeners.Admin} {
+		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	edge, err := bff.New(cfg, append(opts, bff.WithLogger(logger), bff.WithListeners(listeners))...)
+	if err != nil {
+		return nil, nil, err
+	}
+	go func() {
+		fmt.Fprintln(os.Stderr, "soak: the edge has ended:", edge.Run(context.Background()))
+		os.Exit(1)
+	}()
+	return cfg, &listeners, nil
+}
+
 // edgeMain is an edge, and what an operator does with it.
 func edgeMain(dir, mode string) error {
 	upstream, err := net.Listen("tcp", "127.0.0.1:0") // the port that the services will listen on
@@ -69,12 +97,6 @@ func edgeMain(dir, mode string) error {
 	}
 	address := upstream.Addr().String()
 	_ = upstream.Close()
-	var listeners bff.Listeners
-	for _, l := range []*net.Listener{&listeners.Public, &listeners.Mesh, &listeners.Admin} {
-		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return err
-		}
-	}
 	more, scheme := "", "http://"
 	if mode == "tls" {
 		if err := writeCertificate(dir); err != nil {
@@ -82,23 +104,10 @@ func edgeMain(dir, mode string) error {
 		}
 		more, scheme = "mesh_tls: {cert: cert.pem, key: key.pem}\n", "https://"
 	}
-	path := filepath.Join(dir, "onbehalf.yaml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, config, address, more), 0o600); err != nil {
-		return err
-	}
-	cfg, err := bff.LoadConfig(path)
+	cfg, listeners, err := runEdge(dir, fmt.Sprintf(config, address, more), bff.WithAuthenticator(users{}))
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	edge, err := bff.New(cfg, bff.WithLogger(logger), bff.WithListeners(listeners), bff.WithAuthenticator(users{}))
-	if err != nil {
-		return err
-	}
-	go func() {
-		fmt.Fprintln(os.Stderr, "soak: the edge has ended:", edge.Run(context.Background()))
-		os.Exit(1)
-	}()
 	admin, err := bff.AdminClient(listeners.Admin.Addr().String(), cfg.DataDir)
 	if err != nil {
 		return err

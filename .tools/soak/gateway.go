@@ -1,20 +1,14 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/onbehalf-dev/onbehalf/bff"
 )
 
 const gatewayConfig = `version: 1
@@ -40,29 +34,10 @@ func gatewayMain(dir, plain, grpc, provider string, issuers, routes int) error {
 	for i := range routes - 2 {
 		fmt.Fprintf(&more, "  - {path_prefix: /other/%d/things, upstream: \"%s\", mode: relay}\n", i, plain)
 	}
-	path := filepath.Join(dir, "onbehalf.yaml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, gatewayConfig, tokens.String(), plain, grpc, more.String()), 0o600); err != nil {
-		return err
-	}
-	cfg, err := bff.LoadConfig(path)
+	_, listeners, err := runEdge(dir, fmt.Sprintf(gatewayConfig, tokens.String(), plain, grpc, more.String()))
 	if err != nil {
 		return err
 	}
-	var listeners bff.Listeners
-	for _, l := range []*net.Listener{&listeners.Public, &listeners.Mesh, &listeners.Admin} {
-		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return err
-		}
-	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	edge, err := bff.New(cfg, bff.WithLogger(logger), bff.WithListeners(listeners))
-	if err != nil {
-		return err
-	}
-	go func() {
-		fmt.Fprintln(os.Stderr, "soak: the edge has ended:", edge.Run(context.Background()))
-		os.Exit(1)
-	}()
 	return usage().serve(listeners.Public.Addr().String())
 }
 

@@ -2,9 +2,10 @@ package oidc
 
 import (
 	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/wiretext"
 )
 
 // The limits of the wire format, which this package repeats so that a refusal
@@ -27,17 +28,11 @@ func textProblem(s string) string {
 		return "is empty"
 	case len(s) > maxText:
 		return "is longer than 256 bytes"
-	case strings.ContainsFunc(s, isControl):
+	case strings.ContainsFunc(s, wiretext.IsHidden):
 		return "has a control character"
 	default:
 		return ""
 	}
-}
-
-// isControl also holds for what turns or hides the text around it: a name that
-// shows as another one deceives every reader of a log.
-func isControl(r rune) bool {
-	return r == '\ufeff' || r == '\u2028' || r == '\u2029' || unicode.In(r, unicode.Cc, unicode.Bidi_Control)
 }
 
 // scopeProblem is textProblem for a scope-token (RFC 6749, section 3.3).

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 var (
@@ -110,18 +111,13 @@ func checkURL(raw string) error {
 		return errors.New("is longer than 2048 bytes")
 	case err != nil || u.Host == "" || u.Opaque != "":
 		return errors.New("is not a URL with a host")
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !netaddr.IsLoopback(u.Hostname())):
 		return errors.New("is not https; http is allowed to the loopback interface only")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(raw, "#"):
 		return errors.New("has a user, a query or a fragment; leave them out")
 	default:
 		return nil
 	}
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 func (v *validator) notEmpty(field string, values []string) {

@@ -11,13 +11,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/onbehalf-dev/onbehalf/principal"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 const (
@@ -201,7 +202,7 @@ func devIssuer(issuer string) error {
 			return nil
 		}
 	}
-	if ip, err := netip.ParseAddr(host[1:]); err == nil && ip.IsLoopback() {
+	if netaddr.IsLoopback(host[1:]) {
 		return nil
 	}
 	return fmt.Errorf("issuer %.64q could be an edge's; use one that begins with dev: or whose host is localhost or ends in .localhost or .test", issuer)

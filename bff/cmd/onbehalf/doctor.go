@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,10 +51,7 @@ func (c *doctorCmd) Run(stdout io.Writer) error {
 
 func (c *doctorCmd) print(w io.Writer, found []doctor.Finding) error {
 	if c.Output == "json" {
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(found)
+		return writeJSON(w, found)
 	}
 	width := 0
 	for _, f := range found {

@@ -7,6 +7,8 @@ package certs
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
@@ -43,6 +45,19 @@ func Load(certFile, keyFile string, log *slog.Logger, now func() time.Time) (*Pa
 	}
 	p.cert = &cert
 	return p, nil
+}
+
+// Pool reads the authorities in a PEM file.
+func Pool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New(file + " has no certificate in PEM")
+	}
+	return pool, nil
 }
 
 func (p *Pair) stamps() (s [2]stamp) {

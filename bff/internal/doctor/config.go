@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/bff"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 // renewBefore is how long before its end a certificate should have been renewed.
@@ -101,11 +102,7 @@ func admin(address string) Finding {
 // machine only.
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+	return err == nil && netaddr.IsLoopback(host)
 }
 
 // certificate looks at when a certificate ends. That it can be read was looked at

@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"os"
 
 	"github.com/onbehalf-dev/onbehalf/bff"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/certs"
 )
 
 // stolen is what relayed principals are open to.
@@ -85,13 +86,8 @@ func newService(name, raw, caFile, serverName string) (*service, error) {
 	if caFile == "" {
 		return s, nil
 	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
+	if s.conf.RootCAs, err = certs.Pool(caFile); err != nil {
 		return nil, err
-	}
-	s.conf.RootCAs = x509.NewCertPool()
-	if !s.conf.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, errors.New(caFile + " has no certificate in PEM")
 	}
 	return s, nil
 }

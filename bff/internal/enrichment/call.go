@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1/bffv1connect"
 
 	"github.com/onbehalf-dev/onbehalf/bff/enrich"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 // maxAnswer bounds the body of an answer, and its header, in bytes.
@@ -60,18 +60,13 @@ func CheckURL(raw string) error {
 	switch {
 	case err != nil || u.Hostname() == "" || u.Opaque != "":
 		return errors.New("is not a URL with a host; write one such as https://facts.internal/enrich")
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !netaddr.IsLoopback(u.Hostname())):
 		return errors.New("is not https; write https, or http to the loopback interface")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return errors.New("has a user, a query or a fragment; leave them out")
 	default:
 		return nil
 	}
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // Caller is an [enrich.Enricher] somewhere else. It is safe for concurrent use.

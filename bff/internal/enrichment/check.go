@@ -6,12 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
 
 	"github.com/onbehalf-dev/onbehalf/bff/enrich"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/wiretext"
 )
 
 // The wire format's limits for a principal, whatever its facts come from.
@@ -79,17 +79,11 @@ func checkText(field, s string) error {
 		return problem(field, "%d bytes, at most %d", len(s), enrich.MaxText)
 	case !utf8.ValidString(s):
 		return problem(field, "is not valid UTF-8")
-	case strings.ContainsFunc(s, hidden):
+	case strings.ContainsFunc(s, wiretext.IsHidden):
 		return problem(field, "has a control character")
 	default:
 		return nil
 	}
-}
-
-// hidden also holds for what turns or hides the text around it: a role that
-// shows as another one deceives every reader of a log.
-func hidden(r rune) bool {
-	return r == '\ufeff' || r == '\u2028' || r == '\u2029' || unicode.In(r, unicode.Cc, unicode.Bidi_Control)
 }
 
 // total returns the bytes of all texts, and the field with the most of them.

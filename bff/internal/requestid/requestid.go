@@ -8,12 +8,13 @@ package requestid
 import (
 	"crypto/rand"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 const header = "X-Request-Id"
@@ -22,7 +23,7 @@ var wellFormed = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // Source makes request ids. It is safe for concurrent use.
 type Source struct {
-	trusted []netip.Prefix
+	trusted netaddr.Proxies
 	now     func() time.Time
 
 	mu      sync.Mutex
@@ -32,7 +33,7 @@ type Source struct {
 
 // NewSource returns a source that believes the x-request-id of peers in
 // trusted, and of nobody else. A nil now means time.Now.
-func NewSource(trusted []netip.Prefix, now func() time.Time) *Source {
+func NewSource(trusted netaddr.Proxies, now func() time.Time) *Source {
 	if now == nil {
 		now = time.Now
 	}
@@ -43,8 +44,10 @@ func NewSource(trusted []netip.Prefix, now func() time.Time) *Source {
 // proxy and the value is 1 to 64 of [A-Za-z0-9_.-], else a new one. Anybody
 // else could give a request the id of another, and so hide it in the logs.
 func (s *Source) For(r *http.Request) string {
-	if v := r.Header[header]; len(v) == 1 && wellFormed.MatchString(v[0]) && s.trusts(r.RemoteAddr) {
-		return v[0]
+	if v := r.Header[header]; len(v) == 1 && wellFormed.MatchString(v[0]) {
+		if _, trusted := s.trusted.Peer(r.RemoteAddr); trusted {
+			return v[0]
+		}
 	}
 	return s.Next()
 }
@@ -61,18 +64,4 @@ func (s *Source) Next() string {
 		id = ulid.MustNew(s.last, s.entropy)
 	}
 	return "req_" + id.String()
-}
-
-func (s *Source) trusts(remote string) bool {
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return false
-	}
-	addr := peer.Addr().Unmap().WithZone("")
-	for _, prefix := range s.trusted {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 func (s *Store) openExternal(ctx context.Context) error {
@@ -131,7 +132,7 @@ func (s Settings) tls() (*tls.Config, error) {
 		}
 		if u.Scheme == "tls" {
 			secure = true
-		} else if !secure && !isLoopback(u.Hostname()) {
+		} else if !secure && !netaddr.IsLoopback(u.Hostname()) {
 			return nil, fmt.Errorf("store: %s: whoever is between could change what is read: use tls://", u.Hostname())
 		}
 	}
@@ -157,11 +158,6 @@ func (s Settings) tls() (*tls.Config, error) {
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // findBucket finds the bucket, or makes it. Of several that make it at the same

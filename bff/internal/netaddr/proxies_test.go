@@ -1,17 +1,17 @@
-package clientaddr_test
+package netaddr_test
 
 import (
 	"net/http"
 	"net/netip"
 	"testing"
 
-	"github.com/onbehalf-dev/onbehalf/bff/internal/clientaddr"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 // Nobody but a trusted proxy can make a request look like one of somebody else.
 func TestOf(t *testing.T) {
 	t.Parallel()
-	f := clientaddr.NewFinder([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")})
+	f := netaddr.Proxies{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	for name, tt := range map[string]struct {
 		peer      string
 		forwarded []string
@@ -42,7 +42,7 @@ func TestOf(t *testing.T) {
 		if tt.want != "" {
 			want = netip.MustParseAddr(tt.want)
 		}
-		if got := f.Of(&http.Request{RemoteAddr: tt.peer, Header: http.Header{"X-Forwarded-For": tt.forwarded}}); got != want {
+		if got := f.Client(&http.Request{RemoteAddr: tt.peer, Header: http.Header{"X-Forwarded-For": tt.forwarded}}); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
