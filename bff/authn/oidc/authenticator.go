@@ -102,7 +102,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h http.Header) (*authn
 	if !ok {
 		return nil, refuse(authn.ReasonIssuer, "not configured")
 	}
-	return v.authenticate(ctx, token, u)
+	return v.authenticate(ctx, u)
 }
 
 // bearer returns the token of the one credential (RFC 6750, section 2.1).

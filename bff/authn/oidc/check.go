@@ -31,6 +31,13 @@ func (v *verifier) check(c claims) (times, error) {
 	if c.has("cnf") {
 		return times{}, refuse(authn.ReasonUnsupported, "cnf")
 	}
+	// OpenID Connect Core, section 5.6.2. What they point to is not fetched, but a
+	// token in which they are something else was not made by that book.
+	for _, name := range [...]string{"_claim_names", "_claim_sources"} {
+		if raw, ok := c.find(name); ok && raw[0] != '{' {
+			return times{}, refuse(authn.ReasonClaims, name+" is not an object")
+		}
+	}
 	t, err := readTimes(c)
 	if err != nil {
 		return times{}, err

@@ -31,6 +31,8 @@ const (
 type Unverified struct {
 	// SigningInput is what is signed: header and payload as they came.
 	SigningInput string
+	// Signature is the signature, decoded and never empty.
+	Signature []byte
 	// Algorithm is the header's alg; it is one of those that Parse was given.
 	Algorithm string
 	// KeyID is the header's kid, never empty.
@@ -64,7 +66,8 @@ func Parse(token string, algorithms []string) (*Unverified, error) {
 	if err := u.readPayload(payload); err != nil {
 		return nil, err
 	}
-	if raw, ok := decode(signature); !ok || len(raw) == 0 {
+	var ok bool
+	if u.Signature, ok = decode(signature); !ok || len(u.Signature) == 0 {
 		return nil, refuse(authn.ReasonMalformed, "signature is not base64url")
 	}
 	return u, nil
