@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc/internal/strictjson"
 )
 
 // skew is how far the clocks of an issuer and of this process may be apart.
@@ -116,7 +117,7 @@ func (v *verifier) checkAudience(c claims) error {
 	}
 	audience, ok := asStrings(raw)
 	if !ok {
-		single, ok := asString(raw)
+		single, ok := strictjson.Text(raw)
 		if !ok {
 			return refuse(authn.ReasonAudience, "aud is neither a string nor an array of strings")
 		}

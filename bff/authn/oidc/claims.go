@@ -69,7 +69,7 @@ func (c claims) text(path string) (string, error) {
 	if !ok {
 		return "", nil
 	}
-	s, ok := asString(raw)
+	s, ok := strictjson.Text(raw)
 	if !ok {
 		return "", refuse(authn.ReasonClaims, path+" is not a string")
 	}
@@ -96,7 +96,7 @@ func (c claims) scalar(path string) (string, bool) {
 		return "", false
 	}
 	if raw[0] == '"' {
-		return asString(raw)
+		return strictjson.Text(raw)
 	}
 	return string(raw), true
 }
@@ -107,7 +107,7 @@ func (c claims) texts(path string) (list []string, single bool, err error) {
 	if !ok {
 		return nil, false, nil
 	}
-	if s, ok := asString(raw); ok {
+	if s, ok := strictjson.Text(raw); ok {
 		return []string{s}, true, nil
 	}
 	list, ok = asStrings(raw)
@@ -131,16 +131,6 @@ func (c claims) date(name string) (time.Time, error) {
 	return time.Unix(int64(seconds), 0), nil
 }
 
-// asString decodes a string. encoding/json would take null for one.
-func asString(raw json.RawMessage) (string, bool) {
-	if raw[0] != '"' {
-		return "", false
-	}
-	var s string
-	err := json.Unmarshal(raw, &s)
-	return s, err == nil
-}
-
 func asStrings(raw json.RawMessage) ([]string, bool) {
 	var elements []json.RawMessage
 	if raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
@@ -149,7 +139,7 @@ func asStrings(raw json.RawMessage) ([]string, bool) {
 	list := make([]string, len(elements))
 	for i, element := range elements {
 		var ok bool
-		if list[i], ok = asString(element); !ok {
+		if list[i], ok = strictjson.Text(element); !ok {
 			return nil, false
 		}
 	}

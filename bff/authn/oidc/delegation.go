@@ -8,6 +8,7 @@ import (
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
+	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc/internal/strictjson"
 )
 
 // actor is who acts, in the words of an issuer. tenant is empty unless the
@@ -68,12 +69,12 @@ func (v *verifier) readActor(raw json.RawMessage, tenant string) (a actor, neste
 	if json.Unmarshal(raw, &act) != nil { // null leaves act without sub
 		return actor{}, 0, false
 	}
-	if a.subject, ok = asString(orNull(act["sub"])); !ok || a.subject == "" {
+	if a.subject, ok = strictjson.Text(orNull(act["sub"])); !ok || a.subject == "" {
 		return actor{}, 0, false
 	}
 	a.issuer = v.config.Issuer
 	if issuer, there := act["iss"]; there {
-		if a.issuer, ok = asString(issuer); !ok {
+		if a.issuer, ok = strictjson.Text(issuer); !ok {
 			return actor{}, 0, false
 		}
 	}

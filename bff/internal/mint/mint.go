@@ -180,7 +180,10 @@ func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
 	if s, ok := m.known.Get(key); ok && s.covers(m.Now()) {
 		return s, nil
 	}
-	flight := m.flights.DoChan(string(key[:]), func() (any, error) {
+	// In the goroutine of the request: to hand a new token to another one and back
+	// costs more than reading it. So a request whose client has left stays until
+	// what it began for others is done, verifyTimeout at most.
+	shared, err, _ := m.flights.Do(string(key[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTimeout)
 		defer cancel()
 		s, err := m.verify(ctx, credential)
@@ -192,14 +195,13 @@ func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
 		}
 		return s, err
 	})
-	select {
-	case r := <-flight:
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		return r.Val.(*session), nil //nolint:errcheck // what the flight returns
-	case <-ctx.Done():
+	switch {
+	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %w", ErrVerifying, ctx.Err())
+	case err != nil:
+		return nil, err
+	default:
+		return shared.(*session), nil //nolint:errcheck // what the flight returns
 	}
 }
 

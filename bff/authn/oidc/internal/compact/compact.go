@@ -8,7 +8,6 @@ package compact
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"slices"
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
@@ -162,12 +161,10 @@ func decode(segment string) ([]byte, bool) {
 
 func text(o strictjson.Object, name string) (string, bool) {
 	raw, ok := o.Get(name)
-	if !ok || raw[0] != '"' { // null would decode too
+	if !ok {
 		return "", false
 	}
-	var s string
-	err := json.Unmarshal(raw, &s)
-	return s, err == nil
+	return strictjson.Text(raw)
 }
 
 func isBase64URL(c byte) bool {

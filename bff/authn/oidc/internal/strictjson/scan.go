@@ -2,7 +2,6 @@ package strictjson
 
 import (
 	"bytes"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,14 +13,13 @@ import (
 // Parse reads one JSON object.
 //
 // No two members of an object may have the same name. In the outermost object
-// they may not differ in case alone either: encoding/json, with which go-oidc
-// reads claims, takes "ISS" for "iss". Deeper objects are read by exact name
-// only and often have names chosen by users.
+// they may not differ in case alone either: encoding/json, and what is built on
+// it, takes "ISS" for "iss". Deeper objects often have names chosen by users.
 func Parse(data []byte) (Object, error) {
 	if !utf8.Valid(data) {
 		return nil, ErrSyntax
 	}
-	s := scanner{data: data}
+	s := scanner{data: data, names: make([]string, 0, usual), outermost: make(Object, 0, usual)}
 	s.space()
 	if s.peek() != '{' {
 		return nil, ErrSyntax
@@ -40,7 +38,7 @@ type scanner struct {
 	data      []byte
 	pos       int
 	members   int
-	names     []string // of the objects that are not closed yet, innermost last, as they are compared
+	names     []string // of the objects that are not closed yet, innermost last
 	outermost Object
 }
 
@@ -100,14 +98,11 @@ func (s *scanner) member(depth, first int) error {
 	if err != nil {
 		return err
 	}
-	compared := name
-	if depth == 1 {
-		compared = strings.Map(foldRune, name)
-	}
-	if slices.Contains(s.names[first:], compared) {
+	if depth > 1 && slices.Contains(s.names[first:], name) ||
+		depth == 1 && slices.ContainsFunc(s.names, func(other string) bool { return strings.EqualFold(other, name) }) {
 		return ErrDuplicate
 	}
-	s.names = append(s.names, compared)
+	s.names = append(s.names, name)
 
 	s.space()
 	if !s.accept(':') {
@@ -151,7 +146,6 @@ func (s *scanner) array(depth int) error {
 // text reads a string and returns what it stands for.
 func (s *scanner) text() (string, error) {
 	start := s.pos
-	escaped := false
 	s.pos++
 	for {
 		switch c := s.peek(); {
@@ -159,9 +153,11 @@ func (s *scanner) text() (string, error) {
 			return "", ErrSyntax
 		case c == '"':
 			s.pos++
-			return unquote(s.data[start:s.pos], escaped)
+			if text, ok := Text(s.data[start:s.pos]); ok {
+				return text, nil
+			}
+			return "", ErrSyntax
 		case c == '\\':
-			escaped = true
 			if !s.escape() {
 				return "", ErrSyntax
 			}
@@ -169,17 +165,6 @@ func (s *scanner) text() (string, error) {
 			s.pos++
 		}
 	}
-}
-
-func unquote(quoted []byte, escaped bool) (string, error) {
-	if !escaped {
-		return string(quoted[1 : len(quoted)-1]), nil
-	}
-	var text string
-	if json.Unmarshal(quoted, &text) != nil {
-		return "", ErrSyntax
-	}
-	return text, nil
 }
 
 // escape skips an escape sequence. Half a surrogate pair is none: decoders turn
@@ -288,18 +273,3 @@ func (s *scanner) space() {
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-// foldRune returns one rune for all that encoding/json takes for r when it
-// compares names.
-func foldRune(r rune) rune {
-	if 'a' <= r && r <= 'z' {
-		return r - 'a' + 'A'
-	}
-	for {
-		next := unicode.SimpleFold(r)
-		if next <= r {
-			return next
-		}
-		r = next
-	}
-}

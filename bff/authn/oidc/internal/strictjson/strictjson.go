@@ -11,6 +11,7 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 )
@@ -22,6 +23,8 @@ const (
 	MaxDepth = 16
 	// MaxMembers is how many members all objects may have together.
 	MaxMembers = 256
+
+	usual = 16 // members of a token
 )
 
 // The errors of Parse. They never repeat any of the input.
@@ -49,4 +52,18 @@ func (o Object) Get(name string) (json.RawMessage, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Text returns the string that a value of an [Object] is, and false for any other
+// value; encoding/json would take null for an empty one.
+func Text(value json.RawMessage) (string, bool) {
+	if value[0] != '"' {
+		return "", false
+	}
+	if bytes.IndexByte(value, '\\') < 0 { // Parse has seen that it holds nothing else that is not as it reads
+		return string(value[1 : len(value)-1]), true
+	}
+	var text string
+	err := json.Unmarshal(value, &text)
+	return text, err == nil
 }
