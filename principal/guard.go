@@ -67,7 +67,8 @@ func WithObserver(o Observer) GuardOption {
 // or methods ("/service/method", a ServeMux pattern) through even if they would
 // be refused, and reports them as [WouldRefuse]: for putting rules on a live
 // system. Nor does one of them end before its handler returns. A handler never
-// sees a principal that did not verify.
+// sees a principal that did not verify. Without names it changes nothing, so they
+// may come from a service's configuration.
 func ObserveOnly(servicesOrMethods ...string) GuardOption {
 	return guardOption(func(g *Guard) error {
 		if g.observe == nil {
@@ -93,6 +94,9 @@ type Call struct {
 	Text bool
 	// TLS is the connection's state; nil for cleartext.
 	TLS *tls.ConnectionState
+	// Origin, if not nil, is asked where the call came from if it is not allowed and
+	// has no principal, and somebody observes.
+	Origin Origin
 	// RequestID and TraceID correlate records. They come from the caller.
 	RequestID, TraceID string
 	// Lease are all values of the header LeaseHeaderName, for a stream: see
@@ -153,6 +157,9 @@ func (g *Guard) Admit(ctx context.Context, call Call) (admission Admission, err 
 	}
 	if len(g.observers) > 0 {
 		told := event // escapes, and only here
+		if d != nil && told.Principal == nil {
+			told.locate(ctx, &call)
+		}
 		g.report(ctx, &told)
 	}
 	if event.Decision == Refused {

@@ -55,6 +55,12 @@ type Event struct {
 	Principal *Principal
 	// Peer is the mTLS peer's service name, where the binding is mTLS.
 	Peer string
+	// Address, UserAgent and Certificate say where a call came from that was not
+	// allowed and has no principal: the peer's address without its port; the first
+	// product of its user agent, such as "grpc-go/1.82.1", which it may make up; and
+	// the one URI name, such as a SPIFFE ID, of its verified client certificate. They
+	// are "" for other calls, and where they are not known.
+	Address, UserAgent, Certificate string
 	// RequestID and TraceID correlate records; "" if absent or not well formed.
 	RequestID, TraceID string
 	// Renewal says that the call was to renew the lease of a stream; no handler
@@ -94,7 +100,8 @@ type LogObserver struct{ logger *slog.Logger }
 
 // NewLogObserver returns an observer that writes one line for each decision:
 // who, on behalf of whom, through whom, with which rights, to which method, by
-// which rule, and what was decided. Allowed calls are Info, others Warn.
+// which rule, and what was decided. Allowed calls are Info, others Warn. The
+// command "onbehalf report" reads what the handlers of slog make of them.
 func NewLogObserver(logger *slog.Logger) *LogObserver { return &LogObserver{logger} }
 
 // Observe implements [Observer].
@@ -122,7 +129,10 @@ func (o *LogObserver) Observe(ctx context.Context, e *Event) {
 	if e.rule != nil {
 		attrs = append(attrs, slog.String("rule", e.rule.text))
 	}
-	for _, a := range []slog.Attr{slog.String("peer", e.Peer), slog.String("request_id", e.RequestID), slog.String("trace_id", e.TraceID)} {
+	for _, a := range []slog.Attr{
+		slog.String("peer", e.Peer), slog.String("certificate", e.Certificate), slog.String("address", e.Address), slog.String("user_agent", e.UserAgent),
+		slog.String("request_id", e.RequestID), slog.String("trace_id", e.TraceID),
+	} {
 		if a.Value.String() != "" {
 			attrs = append(attrs, a)
 		}

@@ -176,12 +176,21 @@ func errorOf(code principal.Code) *connect.Error {
 	return connect.NewError(connect.Code(code), code.Message())
 }
 
+// origin is where a call came from.
+type origin connect.CallInfo
+
+func (o *origin) Origin(context.Context) (address string, userAgent []string) {
+	info := (*connect.CallInfo)(o)
+	return info.PeerAddr, info.RequestHeader().Values("User-Agent")
+}
+
 func callFrom(ctx context.Context, procedure string, stream bool) principal.Call {
 	info, ok := connect.CallInfoForServerContext(ctx)
 	if !ok {
 		return principal.Call{Procedure: procedure}
 	}
 	call := guard.TextCall(procedure, info.RequestHeader())
+	call.Origin = (*origin)(info)
 	if stream {
 		call.Lease = info.RequestHeader().Values(guard.LeaseHeader)
 	}

@@ -181,9 +181,21 @@ func callFrom(ctx context.Context, method string) principal.Call {
 		Procedure: method,
 		Values:    metadata.ValueFromIncomingContext(ctx, principal.HeaderName),
 		TLS:       connectionState(ctx),
+		Origin:    origin{},
 		RequestID: guard.Single(metadata.ValueFromIncomingContext(ctx, principal.RequestIDHeaderName)),
 		TraceID:   principal.TraceID(metadata.ValueFromIncomingContext(ctx, guard.TraceParent)),
 	}
+}
+
+// origin finds out where the call of a context came from: it costs a copy of
+// both.
+type origin struct{}
+
+func (origin) Origin(ctx context.Context) (address string, userAgent []string) {
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		address = p.Addr.String()
+	}
+	return address, metadata.ValueFromIncomingContext(ctx, "user-agent")
 }
 
 func connectionState(ctx context.Context) *tls.ConnectionState {

@@ -3,6 +3,7 @@
 package httpguard
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/onbehalf-dev/onbehalf/interceptors/internal/guard"
@@ -13,8 +14,16 @@ import (
 func Call(procedure string, r *http.Request) principal.Call {
 	call := guard.TextCall(procedure, r.Header)
 	call.TLS = r.TLS
+	call.Origin = (*origin)(r)
 	call.Lease = r.Header[guard.LeaseHeader]
 	return call
+}
+
+// origin is where a request came from.
+type origin http.Request
+
+func (o *origin) Origin(context.Context) (address string, userAgent []string) {
+	return o.RemoteAddr, o.Header["User-Agent"]
 }
 
 // Set replaces what a request says of a principal: every alias goes, and the
