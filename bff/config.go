@@ -107,6 +107,12 @@ type Listen struct {
 	// services and store use it. These show the token in data_dir/admin.token, and
 	// are taken from the loopback interface only. Default: 127.0.0.1:9444.
 	Admin string `yaml:"admin"`
+
+	// Metrics is for Prometheus, at /metrics; nothing else is there. Metrics
+	// name routes and issuers, and nobody who calls. Whoever can reach it can read
+	// them, so it is for the loopback interface or a private network. Default: none, and
+	// nothing is counted.
+	Metrics string `yaml:"metrics"`
 }
 
 // TLS names the files of a certificate. Files that change are read anew, so
@@ -222,6 +228,14 @@ type Limits struct {
 	// crowd them out. Default: 10000, about 300 MB of idle streams.
 	Requests int `yaml:"requests"`
 
+	// ClientRequests is the most of Requests that one client address, of IPv6 one
+	// /64, may have under way without a credential that was found good; more are
+	// answered 503. A credential that has been verified before is let in whatever
+	// its address has. The addresses are those of peers unless they are in
+	// trusted_proxies: behind a load balancer that is not there, it is for all
+	// clients together. Default: a quarter of requests.
+	ClientRequests int `yaml:"client_requests"`
+
 	// FailedCredentials is how many credentials may be refused per minute for one
 	// client address, of IPv6 for one /64; all may come at once. Then credentials
 	// that come from there and have not been verified before are not looked at any
@@ -306,8 +320,10 @@ type Audit struct {
 
 	// Refusals is how many records a second there are of requests that are refused
 	// for the same reason before it is known who made them: no credential or a bad
-	// one, no route. Of those that are refused for limits.requests or
-	// limits.failed_credentials there is one. The others are counted in "omitted" of
-	// a later record; requests that are let in always have their own. Default: 1000.
+	// one, no route, a page of an origin that cors does not list; of preflights, and
+	// of enrolments that are refused.
+	// Of those that are refused for limits.requests or limits.failed_credentials
+	// there is one. The others are counted in "omitted" of a later record; requests
+	// that are let in always have their own. Default: 1000.
 	Refusals int `yaml:"refusals"`
 }

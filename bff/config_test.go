@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 		Limits: bff.Limits{
 			HeaderBytes: 32768, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, Streams: 250,
 			PrincipalLife: 5 * time.Minute, MintWindow: time.Minute, Credentials: 10_000, Drain: 30 * time.Second,
-			BodyTimeout: 30 * time.Second, TakeTimeout: 5 * time.Minute, Requests: 10_000, FailedCredentials: 60,
+			BodyTimeout: 30 * time.Second, TakeTimeout: 5 * time.Minute, Requests: 10_000, ClientRequests: 2500, FailedCredentials: 60,
 			RevocationMemory: 720 * time.Hour, LinkKeyLife: 24 * time.Hour, Watchers: 20_000,
 		},
 		Keys:  bff.Keys{Life: 720 * time.Hour, Lead: 25 * time.Minute},
@@ -93,6 +93,7 @@ limits:
   body_timeout: 20s
   take_timeout: 2m
   requests: 100
+  client_requests: 30
   failed_credentials: 6
   header_timeout: 5s
   idle_timeout: 1m
@@ -120,6 +121,9 @@ routes:
     auth: none
   - service: shop.orders.v1.Orders
     upstream: h2c://orders:8080
+    endpoints: ["10.0.0.1:8080", "10.0.0.2:8080"]
+    health_check: {kind: grpc, service: shop.orders.v1.Orders, interval: 2s, timeout: 500ms, healthy_after: 2, unhealthy_after: 5}
+    idempotent: [Get, List]
     auth: optional
     mode: linked
     audience: orders
@@ -150,7 +154,7 @@ issuers:
 		TrustedProxies: []string{"10.0.0.0/8", "::1"},
 		Limits: bff.Limits{
 			HeaderBytes: 8192, BodyBytes: 1000, BodyTimeout: 20 * time.Second, TakeTimeout: 2 * time.Minute,
-			Requests: 100, FailedCredentials: 6, HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, Streams: 10,
+			Requests: 100, ClientRequests: 30, FailedCredentials: 6, HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, Streams: 10,
 			PrincipalLife: 2 * time.Minute, MintWindow: 30 * time.Second, Credentials: 5,
 			RevocationMemory: 24 * time.Hour, LinkKeyLife: time.Hour, Watchers: 7, DrainDelay: 5 * time.Second, Drain: 10 * time.Second,
 		},
@@ -162,8 +166,13 @@ issuers:
 				Auth: bff.AuthNone,
 			},
 			{
-				Service: "shop.orders.v1.Orders", Upstream: "h2c://orders:8080",
-				Auth: bff.AuthOptional, Mode: bff.ModeLinked, Audience: "orders", Mint: bff.MintRequest, MaxLinks: new(int),
+				Service: "shop.orders.v1.Orders", Upstream: "h2c://orders:8080", Endpoints: []string{"10.0.0.1:8080", "10.0.0.2:8080"},
+				HealthCheck: bff.HealthCheck{
+					Kind: bff.HealthGRPC, Service: "shop.orders.v1.Orders", Interval: 2 * time.Second, Timeout: 500 * time.Millisecond,
+					HealthyAfter: 2, UnhealthyAfter: 5,
+				},
+				Idempotent: []string{"Get", "List"},
+				Auth:       bff.AuthOptional, Mode: bff.ModeLinked, Audience: "orders", Mint: bff.MintRequest, MaxLinks: new(int),
 			},
 		},
 	}
@@ -188,7 +197,7 @@ func TestMistakes(t *testing.T) {
 			":2: isuer: unknown key; known here: audit, data_dir, enrich, issuer, issuers, keys, limits, link_keys, listen, mesh_tls, presenter, routes, services, signing_key, store, tls, trust_domain, trusted_proxies, version",
 		}},
 		{"unknown key of an issuer", edit("    audience: [shop]", "    audiences: [shop]"), []string{
-			":5: issuers[0].audiences: unknown key; known here: agents, algorithms, attributes, audience, authorized_parties, client_id_claim, issuer, jwks_uri, kinds, per_tenant, roles, scopes, service, subject, tenant_claim, typ",
+			":5: issuers[0].audiences: unknown key; known here: agents, algorithms, attributes, audience, authorized_parties, client_id_claim, issuer, jwks_uri, kinds, per_tenant, private_network, roles, scopes, service, subject, tenant_claim, typ",
 		}},
 		{"twice", small + "version: 1\n", []string{":11: version: stands in line 1 too; remove one"}},
 		{"wrong type", edit("version: 1", "version: one"), []string{":1: version: is a text; write a whole number"}},
@@ -230,6 +239,22 @@ func TestMistakes(t *testing.T) {
 			`:11: routes[0].endpoints[1]: ":9000" is not a host and a port; write one such as 10.0.0.1:9000`,
 			`:11: routes[0].endpoints[3]: "[::1]:9000" is there already; remove it`,
 		}},
+		{"health check", edit("    audience: orders\n", "    audience: orders\n    health_check: {interval: 100ms, kind: http}\n    idempotent: [Get]\n"), []string{
+			`:11: routes[0].health_check.path: "" does not begin with a slash; write one such as /healthz`,
+			":11: routes[0].health_check.interval: 100ms is out of range; write 1s to 1h0m0s",
+			":11: routes[0].health_check.timeout: 1s is out of range; write 10ms to 100ms",
+			":12: routes[0].idempotent: is about methods of a service; write service in place of path_prefix, or remove it",
+		}},
+		{"health check without a kind", edit("    audience: orders\n", "    audience: orders\n    health_check: {path: /}\n"), []string{
+			":11: routes[0].health_check.kind: missing; write grpc, http or tcp",
+		}},
+		{"health check in gRPC", edit("    audience: orders\n", "    audience: orders\n    health_check: {kind: grpc, path: /}\n"), []string{
+			":11: routes[0].health_check.kind: grpc needs HTTP/2; write h2c or https in upstream, or kind: http",
+			":11: routes[0].health_check.path: is for kind: http; remove it",
+		}},
+		{"idempotent", edit("path_prefix: /\n", "service: a.B\n", "    audience: orders\n", "    audience: orders\n    idempotent: [a.B/Get]\n"), []string{
+			`:11: routes[0].idempotent[0]: "a.B/Get" is not the name of a method; write one such as Get`,
+		}},
 		{"requests of a route", edit("    audience: orders\n", "    audience: orders\n    max_requests: -1\n"), []string{
 			":11: routes[0].max_requests: -1 is out of range; write 0 to 10000000",
 		}},
@@ -252,9 +277,10 @@ func TestMistakes(t *testing.T) {
 			`:11: routes[0].mode: "chain" is unknown; write relay or linked`,
 			`:13: routes[0].mint: "never" is unknown; write window or request`,
 		}},
-		{"auth none with a principal", small + "    auth: none\n    mint: window\n", []string{
+		{"auth none with a principal", small + "    auth: none\n    mint: window\n    observe: true\n", []string{
 			":10: routes[0].audience: is of no use with auth: none, which sends no principal; remove it",
 			":12: routes[0].mint: is of no use with auth: none, which sends no principal; remove it",
+			":13: routes[0].observe: is of no use with auth: none, which sends no principal; remove it",
 		}},
 		{"links", small + "    max_links: 7\n", []string{":11: routes[0].max_links: 7 is out of range; write 0 to 6"}},
 		{"no upstream", route("    audience: x\n"), []string{":11: routes[1].upstream: missing; write the URL to forward to, such as http://127.0.0.1:8081"}},

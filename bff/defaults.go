@@ -33,6 +33,7 @@ func (c *Config) setDefaults() {
 	or(&c.Limits.LinkKeyLife, 24*time.Hour)
 	or(&c.Limits.Watchers, 20_000)
 	or(&c.Limits.Requests, 10_000)
+	or(&c.Limits.ClientRequests, max(1, c.Limits.Requests/4))
 	or(&c.Limits.FailedCredentials, 60)
 	or(&c.Limits.BodyTimeout, 30*time.Second)
 	or(&c.Limits.TakeTimeout, 5*time.Minute)
@@ -48,6 +49,7 @@ func (c *Config) setDefaults() {
 	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
+		r.HealthCheck.setDefaults()
 		or(&r.Auth, AuthRequired)
 		if r.Auth == AuthNone {
 			continue // nothing is minted: what is written about it is a mistake

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
+	"slices"
 
 	"github.com/onbehalf-dev/onbehalf/principal"
 
@@ -31,8 +33,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &request{Server: s, w: w, r: r}
 	defer x.finish(ctx)
 	defer x.leave()
+	endAfterChunks(w, r)
 	if route, minted := x.admit(ctx); route != nil {
 		x.forward(route, minted) //nolint:contextcheck // the request has it
+	}
+}
+
+// endAfterChunks makes a request whose body comes in chunks the last one of its
+// connection. It may also have had a length, which net/http drops without a word:
+// a proxy before the edge that goes by that takes what follows the chunks for the
+// body, and the edge would take it for a request that nobody has looked at (RFC
+// 9112, section 6.1).
+func endAfterChunks(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		w.Header().Set("Connection", "close")
 	}
 }
 
@@ -48,7 +62,12 @@ type request struct {
 	minted    *mint.Minted // nil for an anonymous request
 	forwarded bool
 
-	place, routePlace *places // that it has taken, or nil
+	method  string // of the RPC service that it is for
+	claimed string // the configured issuer of a credential that was refused
+
+	place, routePlace *places      // that it has taken, or nil
+	client            netip.Addr   // invalid if nobody knows
+	clientPlace       netip.Prefix // that it has taken for it, or invalid
 }
 
 // admit finds out where the request goes and for whom. It returns no route if it
@@ -65,7 +84,8 @@ func (x *request) admit(ctx context.Context) (*route, *mint.Minted) {
 	}
 	x.w.Header().Set(principal.RequestIDHeaderName, x.record.RequestID)
 
-	if !x.enter(x.places, &x.place, "limits.requests") {
+	x.client = x.rules.proxies.Client(r)
+	if !x.enterFor(x.client) || !x.enter(x.places, &x.place, "limits.requests") {
 		return nil, nil
 	}
 	target, err := x.rules.table.Match(r)
@@ -80,17 +100,20 @@ func (x *request) admit(ctx context.Context) (*route, *mint.Minted) {
 	route := &x.rules.routes[target.Route]
 	x.record.Route = route.name
 	if target.Service != "" {
-		x.record.RPC = target.Service + "/" + target.Method
+		x.record.RPC, x.method = target.Service+"/"+target.Method, target.Method
 	}
 	if x.refuseUnlogged && x.audit.Failing() {
 		x.refuse(refusal{answer: proxy.Unavailable, reason: audit.ReasonAudit})
+		return nil, nil
+	}
+	if x.crossOrigin(route.cors) {
 		return nil, nil
 	}
 	if !x.enter(route.places, &x.routePlace, "max_requests of the route") {
 		return nil, nil
 	}
 	minted, no := x.principal(ctx, route)
-	if no != nil {
+	if no != nil && !x.observed(ctx, route, no) {
 		x.refuse(*no)
 		return nil, nil
 	}
@@ -113,12 +136,14 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	if x.state.Age(x.now()) > x.outage {
 		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonStale}
 	}
-	client := x.rules.proxies.Client(x.r)
-	if no := x.limited(client); no != nil {
+	if no := x.limited(x.client); no != nil {
 		return nil, no
 	}
 	minted, err := x.rules.minter.Mint(ctx, x.r.Header, route.spec)
 	refused, isRefused := errors.AsType[*authn.Error](err)
+	if isRefused {
+		x.claimed = refused.Issuer
+	}
 	switch {
 	case err == nil:
 		return minted, nil
@@ -129,7 +154,7 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	case isRefused && refused.Reason == authn.ReasonUnavailable:
 		return nil, &refusal{proxy.Unavailable, audit.ReasonUnavailable, refused.Reason, refused.Detail}
 	case isRefused:
-		x.failures.Add(client)
+		x.failures.Add(x.client)
 		return nil, &refusal{proxy.InvalidCredential, audit.ReasonCredential, refused.Reason, refused.Detail}
 	case errors.Is(err, mint.ErrEnriching):
 		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonEnrichment, detail: unenriched(err)}
@@ -145,8 +170,11 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 }
 
 func (x *request) forward(route *route, minted *mint.Minted) {
-	call := proxy.Call{RequestID: x.record.RequestID}
+	call := proxy.Call{
+		RequestID: x.record.RequestID, Idempotent: slices.Contains(route.idempotent, x.method), CORS: route.cors != nil,
+	}
 	if minted != nil {
+		x.leaveFor() // it is known who it is for
 		call.Principal, call.Until = minted.Header, minted.Until
 		x.record.Principal, x.record.CredentialIssuer, x.record.Detail = minted.Principal, minted.Issuer, minted.Unenriched
 		x.minted = minted
@@ -162,14 +190,16 @@ func (x *request) forward(route *route, minted *mint.Minted) {
 }
 
 func (x *request) refuse(why refusal) {
-	x.record.Decision, x.record.Reason, x.record.Detail = audit.Refused, why.reason, why.detail
-	if why.credential != 0 {
-		x.record.CredentialReason = why.credential.String()
-	}
+	x.explain(audit.Refused, &why)
+	x.answer(func(w http.ResponseWriter) { proxy.WriteError(w, x.r, why.answer) })
+}
+
+// answer has the edge answer by itself.
+func (x *request) answer(write func(http.ResponseWriter)) {
 	w := &statusWriter{ResponseWriter: x.w}
 	proxy.BoundRest(x.w, x.r)
-	proxy.BoundAnswer(x.w, x.r, x.rules.config.Limits.TakeTimeout)
-	proxy.WriteError(w, x.r, why.answer)
+	proxy.BoundAnswer(x.w, x.rules.config.Limits.TakeTimeout)
+	write(w)
 	x.record.Status = w.status
 }
 
@@ -189,6 +219,7 @@ func (x *request) finish(ctx context.Context) {
 	}
 	x.record.Duration = x.now().Sub(x.record.Time)
 	x.audit.Write(ctx, &x.record)
+	x.count(ctx)
 	if cause != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -196,7 +227,12 @@ func (x *request) finish(ctx context.Context) {
 
 func (x *request) recordOutcome() {
 	rec, out := &x.record, &x.outcome
-	rec.Decision, rec.Status, rec.Smuggled, rec.UpstreamReason = audit.Allowed, out.Status, out.Smuggled, out.Reason
+	rec.Status, rec.Smuggled, rec.UpstreamReason = out.Status, out.Smuggled, out.Reason
+	rec.Repeated = out.Repeated
+	if rec.Decision == audit.WouldRefuse { // and for that reason
+		return
+	}
+	rec.Decision = audit.Allowed
 	switch {
 	case out.Ended && x.minted != nil && x.minted.Revoked(x.state):
 		rec.Reason = audit.ReasonRevoked

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -128,6 +129,7 @@ func (e *edge) restart(s setup) {
 		if err := e.stop(); (err != nil) != s.fails {
 			t.Error(err)
 		}
+		e.plantFiles()
 	})
 }
 
@@ -273,8 +275,10 @@ func (e *edge) records() []record {
 type upstream struct {
 	*httptest.Server
 
-	mu   sync.Mutex
-	seen []http.Header
+	took    atomic.Int64 // bytes
+	mu      sync.Mutex
+	seen    []http.Header
+	targets []string // of the requests
 }
 
 func newUpstream(t *testing.T, h http.Handler) *upstream {
@@ -283,12 +287,15 @@ func newUpstream(t *testing.T, h http.Handler) *upstream {
 		h = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	}
 	u := new(upstream)
-	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	u.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u.mu.Lock()
-		u.seen = append(u.seen, r.Header.Clone())
+		plant(r.Header.Get(principal.HeaderName))
+		u.seen, u.targets = append(u.seen, r.Header.Clone()), append(u.targets, r.RequestURI)
 		u.mu.Unlock()
 		h.ServeHTTP(w, r)
 	}))
+	u.Listener = counted{u.Listener, &u.took}
+	u.Start()
 	t.Cleanup(u.Close)
 	return u
 }
@@ -299,10 +306,41 @@ func (u *upstream) count() int {
 	return len(u.seen)
 }
 
+// asked returns the targets of the requests.
+func (u *upstream) asked() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.targets)
+}
+
 func (u *upstream) last() http.Header {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.seen[len(u.seen)-1]
+}
+
+// counted counts what comes in through it.
+type counted struct {
+	net.Listener
+	bytes *atomic.Int64
+}
+
+// Accept implements [net.Listener].
+func (l counted) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return countedConn{conn, l.bytes}, err
+}
+
+type countedConn struct {
+	net.Conn
+	bytes *atomic.Int64
+}
+
+// Read implements [net.Conn].
+func (c countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.bytes.Add(int64(n))
+	return n, err
 }
 
 // clock goes on only when a test says so.
@@ -324,6 +362,9 @@ type buffer struct {
 }
 
 func (b *buffer) Write(p []byte) (int, error) {
+	if b != &logs {
+		logs.Write(p)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)

@@ -127,7 +127,8 @@ func (c *Config) enrichment(o *options) (_ *enrichment.Source, stop func() error
 	}
 	return enrichment.New(enrichment.Settings{
 		Enricher: enricher, Issuer: c.Issuer, Timeout: e.Timeout, Cache: e.Cache, MaxStale: e.MaxStale,
-		Serve: e.OnFailure == ServeRequests, PerSession: e.PerSession, Entries: c.Limits.Credentials, Logger: o.log, Now: o.now,
+		Serve: e.OnFailure == ServeRequests, PerSession: e.PerSession, Entries: c.Limits.Credentials,
+		Metrics: o.metrics, Logger: o.log, Now: o.now,
 	}), stop, nil
 }
 

@@ -19,7 +19,28 @@ func (x *request) enter(p *places, held **places, limit string) bool {
 	return true
 }
 
+// enterFor takes a place of those that a client without a credential may have, or
+// refuses the request.
+func (x *request) enterFor(client netip.Addr) bool {
+	network := failures.Network(client)
+	if x.clients.take(network) {
+		x.clientPlace = network
+		return true
+	}
+	if x.known() {
+		return true
+	}
+	x.refuse(refusal{answer: proxy.Overloaded, reason: audit.ReasonOverload, detail: "limits.client_requests for " + network.String()})
+	return false
+}
+
+func (x *request) leaveFor() {
+	x.clients.leave(x.clientPlace)
+	x.clientPlace = netip.Prefix{}
+}
+
 func (x *request) leave() {
+	x.leaveFor()
 	x.place.leave()
 	x.routePlace.leave()
 }

@@ -43,6 +43,12 @@ func holding(t *testing.T) http.Handler {
 // hold makes a request that stays under way until it is ended.
 func (e *edge) hold(path, token string) (end func()) {
 	e.t.Helper()
+	return e.holdFrom("", path, token)
+}
+
+// holdFrom is hold, behind a proxy that says for whom.
+func (e *edge) holdFrom(address, path, token string) (end func()) {
+	e.t.Helper()
 	ctx, cancel := context.WithCancel(e.t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.public+path+"/hold", nil)
 	if err != nil {
@@ -50,6 +56,9 @@ func (e *edge) hold(path, token string) (end func()) {
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if address != "" {
+		req.Header.Set("X-Forwarded-For", address)
 	}
 	res, err := e.client.Do(req)
 	if err != nil || res.StatusCode != http.StatusOK {
@@ -103,7 +112,7 @@ const service = "  - {service: shop.orders.v1.Orders, upstream: \"%[2]s\", audie
 // credential that is known, and each is told in its protocol.
 func TestOverload(t *testing.T) {
 	t.Parallel()
-	e := start(t, setup{handler: holding(t), extra: service + "limits: {requests: 5}\n"})
+	e := start(t, setup{handler: holding(t), extra: service + "limits: {requests: 5, client_requests: 5}\n"})
 	alice, fresh := e.provider.token("alice", nil), e.provider.token("bob", nil)
 	e.get("/relay", alice)
 	ends := make([]func(), 0, 5)

@@ -66,6 +66,9 @@ func (l *location) err(p problem) error {
 
 func (l *location) format(line int, path, text string) error {
 	at := l.file
+	if at == "" {
+		return problem{path: path, text: text}
+	}
 	if line > 0 {
 		at = fmt.Sprintf("%s:%d", l.file, line)
 	}

@@ -6,9 +6,12 @@ import (
 	"os"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/enrich"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/keys"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/metrics"
 )
 
 // Option is an optional setting of [New] and [Check].
@@ -23,6 +26,8 @@ type options struct {
 	enricher       enrich.Enricher // or nil
 	vault          Vault
 	listeners      Listeners
+	meters         metric.MeterProvider // or nil
+	metrics        *metrics.Metrics     // that New has made of meters; or nil
 }
 
 type optionFunc func(*options)
@@ -78,6 +83,7 @@ func WithVault(v Vault) Option {
 // one is opened by [Server.Run] at the configured address.
 type Listeners struct {
 	Public, Mesh, Admin net.Listener
+	Metrics             net.Listener // nil, without an address too: nothing is counted
 }
 
 // WithListeners sets what [Server.Run] serves; it closes them.

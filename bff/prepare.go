@@ -44,6 +44,7 @@ func (c *Config) checked(o *options) (*Config, error) {
 		problems = append(problems, problem{"issuers", "missing; describe the provider of your access tokens, or write auth: none in all routes"})
 	}
 	problems = append(problems, own.Enrich.enricherOption(o.enricher != nil)...)
+	problems = append(problems, own.Listen.metricsOption(o)...)
 	errs := make([]error, len(problems))
 	for i, p := range problems {
 		errs[i] = p
@@ -72,9 +73,13 @@ type routing struct {
 type route struct {
 	name    string // in records
 	auth    Auth
+	observe bool
 	spec    mint.Spec
 	handler *proxy.Handler
-	places  *places // nil if they are not limited
+	cors    *crossOrigin // nil if the edge says nothing to browsers
+	places  *places      // nil if they are not limited
+
+	idempotent []string // methods
 }
 
 // prepare reads the files that c names. Its error has a line for each that
@@ -129,7 +134,8 @@ func (c *Config) prepareRoutes(o *options) (*routing, error) {
 			u, err := r.open(at, o)
 			if err == nil {
 				h, err = proxy.New(u, proxy.Options{
-					CredentialHeaders: credentialHeaders, BodyTimeout: c.Limits.BodyTimeout, TakeTimeout: c.Limits.TakeTimeout, Logger: o.log, Now: o.now,
+					CredentialHeaders: credentialHeaders, BodyTimeout: c.Limits.BodyTimeout, TakeTimeout: c.Limits.TakeTimeout,
+					Answering: o.metrics.Answering(), Logger: o.log, Now: o.now,
 				})
 			}
 			if err != nil {
@@ -139,7 +145,11 @@ func (c *Config) prepareRoutes(o *options) (*routing, error) {
 			shared[r.destination()] = h
 			p.handlers = append(p.handlers, h)
 		}
-		own := route{name: r.name(), auth: r.Auth, spec: r.spec(c.TrustDomain), handler: h}
+		own := route{name: r.name(), auth: r.Auth, observe: r.Observe, spec: r.spec(c.TrustDomain), handler: h, idempotent: r.Idempotent}
+		var err error
+		if own.cors, err = newCrossOrigin(r.CORS); err != nil {
+			errs = append(errs, fmt.Errorf("routes[%d].cors.origins: %w", i, err))
+		}
 		if r.MaxRequests > 0 {
 			own.places = newPlaces(r.MaxRequests, 0)
 		}
@@ -156,12 +166,13 @@ func (c *Config) prepareRoutes(o *options) (*routing, error) {
 type destination struct {
 	upstream, ca, serverName, cert, key string
 	endpoints                           string
+	health                              HealthCheck
 	webSocket                           bool
 	answerWithin                        time.Duration
 }
 
 func (r *Route) destination() destination {
-	return destination{r.Upstream, r.CA, r.ServerName, r.ClientCert, r.ClientKey, strings.Join(r.Endpoints, " "), r.WebSocket, r.AnswerWithin}
+	return destination{r.Upstream, r.CA, r.ServerName, r.ClientCert, r.ClientKey, strings.Join(r.Endpoints, " "), r.HealthCheck, r.WebSocket, r.AnswerWithin}
 }
 
 func (r *Route) open(at string, o *options) (proxy.Upstream, error) {
@@ -173,7 +184,9 @@ func (r *Route) open(at string, o *options) (proxy.Upstream, error) {
 	if err != nil {
 		return proxy.Upstream{}, fmt.Errorf("%s.upstream: %w", at, err)
 	}
-	up := proxy.Upstream{URL: u, Endpoints: r.Endpoints, ServerName: r.ServerName, WebSocket: r.WebSocket, AnswerWithin: r.AnswerWithin}
+	up := proxy.Upstream{
+		URL: u, Endpoints: r.Endpoints, HealthCheck: r.HealthCheck.forProxy(), ServerName: r.ServerName, WebSocket: r.WebSocket, AnswerWithin: r.AnswerWithin,
+	}
 	if client != nil {
 		up.ClientCertificate = client.Client
 	}

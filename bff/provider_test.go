@@ -93,5 +93,6 @@ func (p *provider) sign(key *rsa.PrivateKey, payload []byte) string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	plantToken(token)
 	return token
 }

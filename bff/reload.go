@@ -20,7 +20,8 @@ var (
 // Reload puts cfg in force for requests that begin from then on, and has the
 // files read anew that its routes and enrich name. Requests that are under way,
 // streams too, go on by the rules that they began with; credentials are verified
-// anew.
+// anew. Unless issuers change, those that have been verified before still count as
+// such for limits.requests and limits.failed_credentials.
 // It can change enrich, issuers, routes, services, trusted_proxies, and of limits
 // body_bytes, mint_window, credentials, drain and drain_delay.
 //
@@ -36,6 +37,7 @@ func (s *Server) Reload(cfg *Config) error {
 		event.Decision, event.Detail = audit.Refused, "the configuration is not valid: see the log"
 	}
 	s.audit.WriteEvent(context.Background(), &event)
+	s.metrics.Reloaded(err == nil)
 	return err
 }
 
@@ -58,7 +60,10 @@ func (s *Server) replace(cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	s.rules.Store(next)
+	if reflect.DeepEqual(old.config.Issuers, c.Issuers) {
+		next.minter.Acquaint(old.minter)
+	}
+	s.enforce(next)
 	unused := old.users.stop()
 	s.retiring.Go(func() {
 		<-unused

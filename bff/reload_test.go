@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,5 +116,39 @@ func TestReloadUnderLoad(t *testing.T) {
 	close(goOn)
 	if r := <-slow; r.StatusCode != http.StatusOK || r.Body != "done" {
 		t.Error(r)
+	}
+}
+
+// A reload makes no strangers of those who were let in before: while credentials
+// from their address are not looked at, and in the reserve of places, they are
+// served. Where issuers change, they are looked at anew.
+func TestReloadKnowsWhoWasKnown(t *testing.T) {
+	t.Parallel()
+	e := start(t, setup{extra: "limits: {failed_credentials: 3}\n"})
+	alice := e.provider.token("alice", nil)
+	status := func(token string) int { return e.do(http.MethodGet, "/relay", token, nil).StatusCode }
+	if got := status(alice); got != http.StatusOK {
+		t.Fatal(got)
+	}
+	for i := range 4 {
+		status("guess" + strconv.Itoa(i))
+	}
+	reload := func(pairs ...string) {
+		t.Helper()
+		if err := e.server.Reload(e.load(e.changed(pairs...) + "limits: {failed_credentials: 3}\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload("/optional", "/maybe")
+	reload("/optional", "/perhaps")
+	if got := status(e.provider.token("bob", nil)); got != http.StatusTooManyRequests {
+		t.Error("a stranger:", got)
+	}
+	if got := status(alice); got != http.StatusOK {
+		t.Error("not known after a reload:", got)
+	}
+	reload("audience: [shop]", "audience: [other]")
+	if got := status(alice); got != http.StatusTooManyRequests {
+		t.Error("known for other issuers:", got)
 	}
 }

@@ -27,9 +27,23 @@ type Route struct {
 	// a port, where that is not the one of upstream itself: what requests ask for,
 	// and the name in its certificate, stay those of upstream. A request goes to the
 	// one with the fewest under way. One that cannot be reached is left out for 1s
-	// and then up to 30s, and what was to go there goes to another. Default: that of
-	// upstream.
+	// and then up to 30s, and what was to go there goes to another; so is one that
+	// fails five requests in a row, by breaking the connection or with 502, 503, 504
+	// or UNAVAILABLE, but never more than half of them for that. A GET, HEAD or
+	// OPTIONS whose connection breaks before anything of an answer came, and what a
+	// server of HTTP/2 says that it has not processed, is sent once more, to another;
+	// a body only if it is at most 16 KiB. No more than a fifth of the requests of
+	// the last 10s are, or three. Default: that of upstream.
 	Endpoints []string `yaml:"endpoints"`
+
+	// HealthCheck says how the endpoints are looked after. Routes that say the same
+	// about their upstream share its connections and its checks. Default: not at all.
+	HealthCheck HealthCheck `yaml:"health_check"`
+
+	// Idempotent are methods of Service that have the same effect once and twice,
+	// such as Get: with several endpoints, they are sent once more as a GET is.
+	// Default: none.
+	Idempotent []string `yaml:"idempotent"`
 
 	// CA is a PEM file with the authorities that may vouch for an https upstream.
 	// Default: those of the system.
@@ -59,8 +73,26 @@ type Route struct {
 	// count after it. Default: no limit but limits.requests.
 	MaxRequests int `yaml:"max_requests"`
 
+	// CORS says which web pages of other origins may call the route, and read its
+	// answers. With it the edge answers a browser's preflight by itself, before it
+	// looks for a credential; what the upstream says in headers named
+	// Access-Control-* is removed; and what pages of origins that are not listed send
+	// without a preflight, other than GET and HEAD, is answered 403, WebSockets too.
+	// Default: the edge says nothing to browsers. What the upstream says comes
+	// through, but a preflight has no credential, so that it reaches the upstream
+	// only with auth: none or optional.
+	CORS *CORS `yaml:"cors"`
+
 	// Auth is required, optional or none. Default: required.
 	Auth Auth `yaml:"auth"`
+
+	// Observe lets through what Auth would refuse, without a principal, and writes
+	// would_refuse and the reason into its audit record: to see who would be refused
+	// before anybody is. WHILE IT IS SET, NOBODY HAS TO LOG IN: the upstream must ask
+	// for what it asks for today. A principal is still made for a valid credential and
+	// for no other, and the edge's limits still hold. It is of no use with auth: none.
+	// Default: false.
+	Observe bool `yaml:"observe"`
 
 	// Mode is relay or linked. Default: linked.
 	Mode Mode `yaml:"mode"`
@@ -84,7 +116,7 @@ type Auth string
 // The values of Auth.
 const (
 	// AuthRequired takes requests with a valid credential, and answers 401 to
-	// others.
+	// others; [Route.Observe] shows whom it would be.
 	AuthRequired Auth = "required"
 	// AuthOptional also takes requests without a credential, and forwards them
 	// without a principal. An invalid credential is answered 401: a client that

@@ -24,6 +24,7 @@ type rules struct {
 
 	config   *Config
 	services map[string]Service
+	issuers  map[string]bool // of credentials, by their names
 	ids      *requestid.Source
 	proxies  netaddr.Proxies
 	minter   *mint.Minter
@@ -38,11 +39,14 @@ func (s *Server) newRules(c *Config) (_ *rules, err error) {
 		return nil, err
 	}
 	r := &rules{
-		config: c, services: make(map[string]Service),
+		config: c, services: make(map[string]Service), issuers: make(map[string]bool),
 		ids: requestid.NewSource(proxies, s.now), proxies: proxies,
 	}
 	for _, service := range c.Services {
 		r.services[service.Name] = service.sorted()
+	}
+	for i := range c.Issuers {
+		r.issuers[c.Issuers[i].Issuer] = true
 	}
 	if r.routing, err = c.prepareRoutes(s.options); err != nil {
 		return nil, err
@@ -67,6 +71,7 @@ func (s *Server) newRules(c *Config) (_ *rules, err error) {
 		Life:          c.Limits.PrincipalLife,
 		Window:        c.Limits.MintWindow,
 		Entries:       c.Limits.Credentials,
+		Metrics:       s.metrics,
 		Now:           s.now,
 	})
 	return r, nil
@@ -77,7 +82,7 @@ func (r *rules) authenticator(c *Config, o *options) (*authn.List, error) {
 	if len(c.Issuers) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), issuersWithin)
 		defer cancel()
-		tokens, err := oidc.New(ctx, c.Issuers, oidc.WithClock(o.now), oidc.WithLogger(o.log))
+		tokens, err := oidc.New(ctx, c.Issuers, oidc.WithClock(o.now), oidc.WithLogger(o.log), oidc.WithMeterProvider(o.metrics.Provider()))
 		if err != nil {
 			return nil, err
 		}
@@ -85,6 +90,16 @@ func (r *rules) authenticator(c *Config, o *options) (*authn.List, error) {
 		all = append(all, tokens)
 	}
 	return authn.NewList(append(all, o.authenticators...)...), nil
+}
+
+// enforce puts r in force, and has the health of its endpoints checked until r is
+// closed.
+func (s *Server) enforce(r *rules) {
+	for _, h := range r.handlers {
+		h.Start()
+	}
+	s.rules.Store(r)
+	s.warnObserved(r)
 }
 
 // use returns the rules in force, and what to call when they are not used any

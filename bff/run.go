@@ -123,6 +123,9 @@ func (s *Server) listen(ctx, requests context.Context) ([]*front, error) {
 		{name: "mesh", address: s.addresses.Mesh, listener: s.listeners.Mesh, server: s.server(s.meshHandler(), s.mesh)},
 		{name: "admin", address: s.addresses.Admin, listener: s.listeners.Admin, server: s.server(s.adminHandler(), nil)},
 	}
+	if h := s.metricsHandler(); h != nil {
+		fronts = append(fronts, &front{name: "metrics", address: s.addresses.Metrics, listener: s.listeners.Metrics, server: s.server(h, nil)})
+	}
 	mesh := fronts[1].server
 	s.peers.configure(mesh.TLSConfig)
 	mesh.HTTP2.SendPingTimeout, mesh.HTTP2.PingTimeout, mesh.HTTP2.WriteByteTimeout = meshSilence, meshSilence, meshSilence
@@ -145,7 +148,7 @@ func (s *Server) listen(ctx, requests context.Context) ([]*front, error) {
 	for _, f := range fronts {
 		address, secure := f.listener.Addr(), f.server.TLSConfig != nil
 		s.log.Info("listening", "listener", f.name, "address", address.String(), "tls", secure)
-		if f.name != "admin" && !secure && !isLoopback(address) {
+		if f.name != "admin" && f.name != "metrics" && !secure && !isLoopback(address) {
 			s.log.Warn("a listener that others can reach has no TLS", "listener", f.name, "address", address.String())
 		}
 	}
@@ -173,11 +176,14 @@ func isLoopback(addr net.Addr) bool {
 // or its answer takes, which would end streams.
 func (s *Server) server(h http.Handler, cert *certs.Pair) *http.Server {
 	server := &http.Server{
-		Handler:                      h,
-		ReadHeaderTimeout:            s.limits().HeaderTimeout,
-		IdleTimeout:                  s.limits().IdleTimeout,
-		MaxHeaderBytes:               s.limits().HeaderBytes,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: s.limits().Streams},
+		Handler:           h,
+		ReadHeaderTimeout: s.limits().HeaderTimeout,
+		IdleTimeout:       s.limits().IdleTimeout,
+		MaxHeaderBytes:    s.limits().HeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: s.limits().Streams,
+			WriteByteTimeout:     s.limits().TakeTimeout, // of a client that takes nothing: what it asks for may be no answer, but pings
+		},
 		Protocols:                    new(http.Protocols),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" leaves a record as well
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

@@ -19,6 +19,7 @@ import (
 type Server struct {
 	*parts
 	*trust
+	measuring
 
 	log         *slog.Logger
 	now         func() time.Time
@@ -35,6 +36,7 @@ type Server struct {
 	audit    *audit.Log
 
 	places   *places
+	clients  *clients          // what each has of places
 	failures *failures.Counter // of credentials
 
 	running  inflight
@@ -65,6 +67,7 @@ func New(cfg *Config, opts ...Option) (*Server, error) {
 		log: o.log, now: o.now, options: o, issuer: c.Issuer, trustDomain: c.TrustDomain,
 		addresses: c.Listen, listeners: o.listeners,
 		places:   newPlaces(c.Limits.Requests, c.Limits.Requests/reserve),
+		clients:  newClients(c.Limits.ClientRequests),
 		failures: failures.NewCounter(c.Limits.FailedCredentials, o.now),
 	}
 	s.closeAll = sync.OnceValue(s.close)
@@ -81,6 +84,9 @@ func (s *Server) open(c *Config, o *options) (err error) {
 	if s.audit, err = audit.Open(c.Audit.File, audit.Options{Logger: o.log, Refusals: c.Audit.Refusals, Stdout: os.Stdout}); err != nil {
 		return fmt.Errorf("audit.file: %w", err)
 	}
+	if err := s.openMetrics(c, o); err != nil {
+		return err
+	}
 	if err := s.openTrust(c, o); err != nil {
 		return err
 	}
@@ -88,8 +94,8 @@ func (s *Server) open(c *Config, o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	s.rules.Store(first)
-	return nil
+	s.enforce(first)
+	return s.watchMetrics()
 }
 
 // Close ends all background work and closes the files that the edge holds. Run
@@ -105,6 +111,7 @@ func (s *Server) close() error {
 		errs = append(errs, r.close())
 	}
 	s.retiring.Wait()
+	errs = append(errs, s.measuring.close())
 	if s.trust != nil {
 		errs = append(errs, s.trust.close())
 	}

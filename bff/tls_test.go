@@ -42,6 +42,7 @@ func certificate(t *testing.T, dir, name string) (certFile, keyFile string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	plantKey(pkcs8[len(pkcs8)-100:])
 	write := func(suffix, kind string, data []byte) string {
 		path := filepath.Join(dir, name+suffix)
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600); err != nil {

@@ -44,6 +44,7 @@ func (e *edge) join(service string, opts ...trust.Option) *trust.Node {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	plant(made.GetToken())
 	ctx, cancel := context.WithTimeout(e.t.Context(), 10*time.Second)
 	defer cancel()
 	node, err := trust.Join(ctx, e.mesh, service, append([]trust.Option{

@@ -92,8 +92,11 @@ func (v *validator) identity(c *Config) {
 func (v *validator) listen(l *Listen) {
 	taken := make(map[string]string)
 	for _, a := range []struct{ path, address string }{
-		{"listen.public", l.Public}, {"listen.mesh", l.Mesh}, {"listen.admin", l.Admin},
+		{"listen.public", l.Public}, {"listen.mesh", l.Mesh}, {"listen.admin", l.Admin}, {"listen.metrics", l.Metrics},
 	} {
+		if a.path == "listen.metrics" && a.address == "" {
+			continue
+		}
 		_, port, err := net.SplitHostPort(a.address)
 		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
 			v.problemf(a.path, "%.64q is not an address; write a host and a port, such as 127.0.0.1:8080", a.address)
@@ -149,6 +152,7 @@ func (v *validator) limits(l *Limits) {
 	between(v, "limits.body_timeout", l.BodyTimeout, time.Second, 24*time.Hour)
 	between(v, "limits.take_timeout", l.TakeTimeout, time.Second, 24*time.Hour)
 	between(v, "limits.requests", l.Requests, 1, 10_000_000)
+	between(v, "limits.client_requests", l.ClientRequests, 1, 10_000_000)
 	between(v, "limits.failed_credentials", l.FailedCredentials, 1, 1_000_000)
 	between(v, "limits.header_timeout", l.HeaderTimeout, time.Millisecond, time.Minute)
 	between(v, "limits.idle_timeout", l.IdleTimeout, time.Millisecond, time.Hour)

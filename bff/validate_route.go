@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/proxy"
 )
+
+var methodName = regexp.MustCompile(`^[A-Za-z_]\w*$`)
 
 func (v *validator) routes(c *Config) {
 	if len(c.Routes) == 0 {
@@ -22,6 +25,7 @@ func (v *validator) routes(c *Config) {
 		v.match(c.Routes, i)
 		v.upstream(at, r)
 		v.minting(at, r, c.TrustDomain)
+		v.cors(at+".cors", r.CORS, r.Auth)
 	}
 }
 
@@ -65,6 +69,17 @@ func (v *validator) endpoints(at string, endpoints []string) {
 	}
 }
 
+func (v *validator) idempotent(at string, r *Route) {
+	if len(r.Idempotent) > 0 && r.Service == "" {
+		v.problemf(at, "is about methods of a service; write service in place of path_prefix, or remove it")
+	}
+	for i, method := range r.Idempotent {
+		if !methodName.MatchString(method) {
+			v.problemf(fmt.Sprintf("%s[%d]", at, i), "%.64q is not the name of a method; write one such as Get", method)
+		}
+	}
+}
+
 func (v *validator) upstream(at string, r *Route) {
 	u, err := url.Parse(r.Upstream)
 	switch {
@@ -79,6 +94,8 @@ func (v *validator) upstream(at string, r *Route) {
 		v.problemf(at+".upstream", "%s; write one such as http://127.0.0.1:8081", plain(err))
 	}
 	v.endpoints(at, r.Endpoints)
+	v.healthCheck(at+".health_check", &r.HealthCheck, u.Scheme)
+	v.idempotent(at+".idempotent", r)
 	for _, setting := range []struct{ key, value string }{
 		{"ca", r.CA}, {"server_name", r.ServerName}, {"client_cert", r.ClientCert},
 	} {
@@ -144,6 +161,7 @@ func (v *validator) nothingMinted(at string, r *Route) {
 		present bool
 	}{
 		{"mode", r.Mode != ""}, {"audience", r.Audience != ""}, {"mint", r.Mint != ""}, {"max_links", r.MaxLinks != nil},
+		{"observe", r.Observe},
 	} {
 		if setting.present {
 			v.problemf(at+"."+setting.key, "is of no use with auth: none, which sends no principal; remove it")

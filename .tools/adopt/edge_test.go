@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ audit: {file: audit.jsonl}
 routes:
   - {service: loans.v1.LoanService, upstream: "h2c://%s", audience: loans}
 `
+	observed = ", observe: true}\n" // at the end of the route
 )
 
 // readers takes whatever name a call gives for that of a human who may look at
@@ -50,15 +52,27 @@ func (readers) Authenticate(_ context.Context, h http.Header) (*authn.Result, er
 }
 
 // edge is a running edge before a service that is yet to start.
-type edge struct{ public, mesh, token, upstream string }
+type edge struct {
+	public, mesh, token, upstream string
+
+	dir  string
+	stop func()
+}
 
 func startEdge(t *testing.T) edge {
+	t.Helper()
+	return startEdgeWith(t, t.TempDir(), config, readers{})
+}
+
+// startEdgeWith is startEdge with a directory for its files, a configuration and
+// who says who a caller is.
+func startEdgeWith(t *testing.T, dir, config string, users authn.Authenticator) edge {
 	t.Helper()
 	var listeners bff.Listeners
 	for _, l := range []*net.Listener{&listeners.Public, &listeners.Mesh, &listeners.Admin} {
 		*l = listen(t)
 	}
-	dir, upstream := t.TempDir(), freeAddress(t)
+	upstream := freeAddress(t)
 	path := filepath.Join(dir, "onbehalf.yaml")
 	if err := os.WriteFile(path, fmt.Appendf(nil, config, upstream), 0o600); err != nil {
 		t.Fatal(err)
@@ -67,20 +81,21 @@ func startEdge(t *testing.T) edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := bff.New(cfg, bff.WithLogger(slog.New(slog.DiscardHandler)), bff.WithListeners(listeners), bff.WithAuthenticator(readers{}))
+	server, err := bff.New(cfg, bff.WithLogger(slog.New(slog.DiscardHandler)), bff.WithListeners(listeners), bff.WithAuthenticator(users))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
+	stop := sync.OnceFunc(func() {
+		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	e := edge{listeners.Public.Addr().String(), "http://" + listeners.Mesh.Addr().String(), "", upstream}
+	t.Cleanup(stop)
+	e := edge{public: listeners.Public.Addr().String(), mesh: "http://" + listeners.Mesh.Addr().String(), upstream: upstream, dir: dir, stop: stop}
 	admin, err := bff.AdminClient(listeners.Admin.Addr().String(), cfg.DataDir)
 	if err != nil {
 		t.Fatal(err)

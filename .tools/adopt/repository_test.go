@@ -122,6 +122,14 @@ func (r *repository) buf(args ...string) {
 // returns ends when the service does; what it has logged is the cause.
 func (r *repository) start(address string, env ...string) context.Context {
 	r.t.Helper()
+	ctx, _ := r.launch(address, env...)
+	return ctx
+}
+
+// launch is start. The function that it also returns stops the service, and
+// returns its log.
+func (r *repository) launch(address string, env ...string) (running context.Context, stop func() string) {
+	r.t.Helper()
 	binary := filepath.Join(filepath.Dir(r.dir), "service")
 	r.run("go", "build", "-o", binary, ".")
 	var log bytes.Buffer
@@ -136,9 +144,11 @@ func (r *repository) start(address string, env ...string) context.Context {
 		err := command.Wait()
 		ended(errors.Join(err, errors.New("the service has ended: "+log.String())))
 	}()
-	r.t.Cleanup(func() {
+	stop = sync.OnceValue(func() string {
 		_ = command.Process.Signal(syscall.SIGTERM)
 		<-ctx.Done()
+		return log.String()
 	})
-	return ctx
+	r.t.Cleanup(func() { stop() })
+	return ctx, stop
 }

@@ -40,7 +40,7 @@ type browserAnswer struct {
 
 const ledgerRoutes = `routes:
   - {path_prefix: /app, upstream: "%[2]s", auth: none}
-  - {service: shop.ledger.v1.LedgerService, upstream: "%[3]s", audience: ledger}
+  - {service: shop.ledger.v1.LedgerService, upstream: "%[3]s", audience: ledger%[4]s}
 `
 
 // site is an edge with a page and the ledger, whose methods a page may call.
@@ -50,7 +50,8 @@ type site struct {
 	reached atomic.Int64 // calls to the ledger, with and without a right
 }
 
-func newSite(t *testing.T) *site {
+// newSite starts a site. What the route to the ledger has more is in more.
+func newSite(t *testing.T, more string) *site {
 	t.Helper()
 	s := &site{edge: &edge{t: t, dir: t.TempDir()}}
 	var err error
@@ -66,7 +67,7 @@ func newSite(t *testing.T) *site {
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(service.Close)
-	s.run(fmt.Sprintf(issuers+ledgerRoutes, s.provider.URL(), page.URL, service.URL))
+	s.run(fmt.Sprintf(issuers+ledgerRoutes, s.provider.URL(), page.URL, service.URL, more))
 	rules := new(principal.Rules).
 		WithMethod("/"+ledger+"GetBalance", &principalv1.AccessRule{AllScopes: []string{"ledger:read"}}).
 		WithMethod("/"+ledger+"AppendEntry", &principalv1.AccessRule{AllScopes: []string{"ledger:write"}})
@@ -115,7 +116,7 @@ func browse(t *testing.T, chromium string, calls []browserCall) []browserAnswer 
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	chromium := program(t, "chromium")
-	s := newSite(t)
+	s := newSite(t, "")
 	page := "http://" + s.address + "/app/"
 	good := s.token("alice")
 	calls := s.calls(page, "GetBalance", good)
@@ -152,7 +153,7 @@ func TestBrowser(t *testing.T) {
 func TestBrowserOfAnotherOrigin(t *testing.T) {
 	t.Parallel()
 	chromium := program(t, "chromium")
-	s := newSite(t)
+	s := newSite(t, "")
 	other := httptest.NewServer(http.HandlerFunc(servePage))
 	t.Cleanup(other.Close)
 	calls := s.calls(other.URL, "GetBalance", s.token("alice"))
@@ -165,6 +166,57 @@ func TestBrowserOfAnotherOrigin(t *testing.T) {
 	}
 	if n := s.reached.Load(); n != 0 {
 		t.Errorf("%d calls reached the service", n)
+	}
+}
+
+// A page of an origin that the route lists calls it as one of the site itself, and
+// reads why it is refused; the page of another one is as before.
+func TestBrowserOfAListedOrigin(t *testing.T) {
+	t.Parallel()
+	chromium := program(t, "chromium")
+	listed, other := httptest.NewServer(http.HandlerFunc(servePage)), httptest.NewServer(http.HandlerFunc(servePage))
+	t.Cleanup(listed.Close)
+	t.Cleanup(other.Close)
+	s := newSite(t, `, cors: {origins: ["`+listed.URL+`"]}`)
+	good := s.token("alice")
+	calls := s.calls(listed.URL, "GetBalance", good)
+	calls = append(calls, s.calls(listed.URL, "GetBalance", good+"x")...)
+	calls = append(calls, s.calls(other.URL, "GetBalance", good)...)
+	// A form needs no preflight.
+	calls = append(calls, browserCall{
+		Page: other.URL, URL: calls[0].URL, Method: http.MethodPost, Headers: map[string]string{"content-type": "text/plain"}, Body: []byte("{}"),
+	})
+	answers := browse(t, chromium, calls)
+	for i, want := range []struct {
+		what   string
+		status int
+		text   string
+	}{
+		{"Connect", 200, `{"balanceCents":"1000"}`},
+		{"gRPC-Web", 200, "\x08\xe8\x07 grpc-status: 0"},
+		{"Connect, a bad credential", 401, `{"code":"unauthenticated","message":"a valid credential is required"}`},
+		{"gRPC-Web, a bad credential", 200, "grpc-status: 16 grpc-message: a valid credential is required"},
+		{"Connect, not listed", 0, ""},
+		{"gRPC-Web, not listed", 0, ""},
+		{"a form, not listed", 0, ""},
+	} {
+		a := answers[i]
+		if text := a.text(); a.Status != want.status || !strings.Contains(text, want.text) || (a.Error == "") != (want.status != 0) {
+			t.Errorf("%s: %q %d %q %v, want %d %q", want.what, a.Error, a.Status, text, a.Headers, want.status, want.text)
+		}
+		if want.status != 0 && !strings.HasPrefix(a.Headers["x-request-id"], "req_") {
+			t.Errorf("%s: no request id in %v", want.what, a.Headers)
+		}
+	}
+	if n := s.reached.Load(); n != 2 {
+		t.Errorf("%d calls reached the service, want 2", n)
+	}
+	reasons := make(map[any]int)
+	for _, r := range s.records() {
+		reasons[r["reason"]]++
+	}
+	if reasons["preflight"] == 0 || reasons["origin"] != 3 { // two preflights and the form
+		t.Errorf("reasons %v", reasons)
 	}
 }
 

@@ -43,7 +43,7 @@ func (r Reason) String() string {
 	return reasonNames[r]
 }
 
-// Error is a refusal. Neither of its fields ever holds a part of the credential
+// Error is a refusal. None of its fields ever holds a part of the credential
 // or a value that a caller chose, so every way of printing it is safe for a
 // local log. It is not for the caller: who knows why a forgery failed improves it.
 type Error struct {
@@ -52,6 +52,10 @@ type Error struct {
 	// Detail names the claim, header parameter or limit concerned, in words of
 	// the authenticator or of its configuration. It may be empty.
 	Detail string
+
+	// Issuer is the configured one whose credential it claims to be, for the record.
+	// It may be empty.
+	Issuer string
 }
 
 // Error returns the reason and the detail.

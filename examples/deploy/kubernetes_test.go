@@ -171,7 +171,7 @@ func TestConfigurationOfThePods(t *testing.T) {
 	if !strings.HasPrefix(cfg.Listen.Admin, "127.0.0.1:") {
 		t.Errorf("listen.admin is %s, which other pods reach", cfg.Listen.Admin)
 	}
-	for name, address := range map[string]string{"public": cfg.Listen.Public, "mesh": cfg.Listen.Mesh} {
+	for name, address := range map[string]string{"public": cfg.Listen.Public, "mesh": cfg.Listen.Mesh, "metrics": cfg.Listen.Metrics} {
 		if port := portOf(t, address); !slices.ContainsFunc(container.Ports, func(p corev1.ContainerPort) bool { return p.Name == name && p.ContainerPort == port }) {
 			t.Errorf("the container's port %s is not %s", name, address)
 		}

@@ -20,6 +20,7 @@ var (
 	orders     = pod{"shop", labels.Set{"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/name": "orders"}}
 	intruder   = pod{"default", labels.Set{"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/name": "onbehalf"}}
 	unlabelled = pod{"shop", labels.Set{"app.kubernetes.io/name": "batch"}}
+	prometheus = pod{"monitoring", labels.Set{"app.kubernetes.io/name": "prometheus"}}
 	neighbour  = pod{"onbehalf", labels.Set{"app.kubernetes.io/name": "debug"}}
 )
 
@@ -27,7 +28,7 @@ func TestWhoReachesWhom(t *testing.T) {
 	t.Parallel()
 	c := load(t)
 	cfg := c.configuration(t)
-	public, mesh, admin := portOf(t, cfg.Listen.Public), portOf(t, cfg.Listen.Mesh), portOf(t, cfg.Listen.Admin)
+	public, mesh, admin, metrics := portOf(t, cfg.Listen.Public), portOf(t, cfg.Listen.Mesh), portOf(t, cfg.Listen.Admin), portOf(t, cfg.Listen.Metrics)
 	for _, test := range []struct {
 		name     string
 		from, to pod
@@ -46,6 +47,9 @@ func TestWhoReachesWhom(t *testing.T) {
 		{"a pod of another namespace at the mesh port", intruder, edgePod, mesh, false},
 		{"services at the admin port", orders, edgePod, admin, false},
 		{"the other edge at the admin port", edgePod, edgePod, admin, false},
+		{"Prometheus reaches the metrics", prometheus, edgePod, metrics, true},
+		{"services at the metrics", orders, edgePod, metrics, false},
+		{"Prometheus at the admin port", prometheus, edgePod, admin, false},
 	} {
 		got := c.allows(t, networkingv1.PolicyTypeIngress, test.to, test.from, test.port)
 		if test.want { // what is to be refused is refused without the help of the attacker's own policies

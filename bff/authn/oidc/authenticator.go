@@ -24,10 +24,11 @@ const (
 // concurrent use and keeps a goroutine for each issuer until [Authenticator.Close].
 type Authenticator struct {
 	verifiers  map[string]*verifier
-	algorithms []string // of all issuers
-	client     *http.Client
+	algorithms []string       // of all issuers
+	clients    []*http.Client // one for each issuer
 	stop       context.CancelFunc
 	running    sync.WaitGroup
+	metrics    *measured
 }
 
 var _ authn.Authenticator = (*Authenticator)(nil)
@@ -51,13 +52,20 @@ func New(ctx context.Context, issuers []Issuer, opts ...Option) (*Authenticator,
 	for _, opt := range opts {
 		opt.apply(&o)
 	}
-	client := hardened(o.client)
-
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a := &Authenticator{verifiers: make(map[string]*verifier, len(issuers)), client: client, stop: stop}
-	asked := make([]<-chan struct{}, len(issuers))
+	sources := make([]*keySource, len(issuers))
 	for i := range issuers {
-		keys := newKeySource(issuers[i].Issuer, issuers[i].JWKSURI, client, o)
+		sources[i] = newKeySource(&issuers[i], o)
+	}
+	metrics, err := measure(o.meters, sources)
+	if err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a := &Authenticator{verifiers: make(map[string]*verifier, len(issuers)), stop: stop, metrics: metrics}
+	asked := make([]<-chan struct{}, len(issuers))
+	for i, keys := range sources {
+		keys.metrics = metrics
+		a.clients = append(a.clients, keys.fetcher.client)
 		v := newVerifier(issuers[i], keys, o)
 		a.verifiers[v.config.Issuer] = v
 		a.algorithms = append(a.algorithms, v.config.Algorithms...)
@@ -79,8 +87,10 @@ func New(ctx context.Context, issuers []Issuer, opts ...Option) (*Authenticator,
 func (a *Authenticator) Close() error {
 	a.stop()
 	a.running.Wait()
-	a.client.CloseIdleConnections()
-	return nil
+	for _, c := range a.clients {
+		c.CloseIdleConnections()
+	}
+	return a.metrics.close()
 }
 
 // CredentialHeaders implements [authn.Authenticator].
@@ -102,7 +112,13 @@ func (a *Authenticator) Authenticate(ctx context.Context, h http.Header) (*authn
 	if !ok {
 		return nil, refuse(authn.ReasonIssuer, "not configured")
 	}
-	return v.authenticate(ctx, u)
+	result, err := v.authenticate(ctx, u)
+	if refused, ok := errors.AsType[*authn.Error](err); ok {
+		own := *refused
+		own.Issuer = v.config.Issuer
+		return nil, &own
+	}
+	return result, err
 }
 
 // bearer returns the token of the one credential (RFC 6750, section 2.1).

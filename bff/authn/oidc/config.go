@@ -7,12 +7,24 @@ package oidc
 type Issuer struct {
 	// Issuer is the provider's issuer URL exactly as its tokens and its discovery
 	// document have it, also as to a slash at the end. It is https, or http to
-	// the loopback interface. Required.
+	// the loopback interface; see PrivateNetwork for where it may be. Required.
 	Issuer string `yaml:"issuer"`
 
 	// JWKSURI is where the provider's keys are, for one without OpenID
 	// discovery. Default: what discovery says.
 	JWKSURI string `yaml:"jwks_uri"`
+
+	// PrivateNetwork says that the provider may be on a private network or this
+	// machine: that the addresses its names resolve to, also that of the key set
+	// which discovery names, may be those of RFC 1918, RFC 4193, RFC 6598 and the
+	// loopback interface. Without it only public addresses are connected to;
+	// the names of services in a cluster, and localhost, need it. A URL with a
+	// loopback IP address, such as http://127.0.0.1:8090, does not, and then
+	// nothing else is connected to. Link-local addresses and those where clouds
+	// have their metadata are never connected to. That is looked at with each
+	// connection, so HTTPS_PROXY and the like are not used for issuers. Default:
+	// false.
+	PrivateNetwork bool `yaml:"private_network"`
 
 	// Audience are the names under which tokens are meant for us; a token needs
 	// one of them in aud. Required: without it, a token made for any other

@@ -22,7 +22,14 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	url := func(issuer string) func(*oidc.Issuer) { return func(c *oidc.Issuer) { c.Issuer = issuer } }
 	const notHTTPS = " is not https; http is allowed to the loopback interface only"
-	const noHost = " is not a URL with a host"
+	const noHost = " is not a URL with a host; write one such as https://login.example"
+	const elsewhere = " cannot be asked: the address is not one that this provider may have: write private_network: true if it is on a private network or this machine, and meant to be"
+	const never = " cannot be asked: nothing is fetched from link-local, metadata, multicast and reserved addresses: write the provider's own"
+	const number = " has a number for a host that some read as an IP address; write four decimal numbers or a name"
+	keys := func(uri string) func(*oidc.Issuer) { return func(c *oidc.Issuer) { c.JWKSURI = uri } }
+	inside := func(issuer string) func(*oidc.Issuer) {
+		return func(c *oidc.Issuer) { c.Issuer, c.PrivateNetwork = issuer, true }
+	}
 	const extra = " has a user, a query or a fragment; leave them out"
 	for name, test := range map[string]struct {
 		edit func(*oidc.Issuer)
@@ -33,19 +40,48 @@ func TestValidate(t *testing.T) {
 		"issuer without scheme":   {url("idp.example"), `issuer: "idp.example"` + noHost},
 		"issuer without host":     {url("https://"), `issuer: "https://"` + noHost},
 		"issuer opaque":           {url("https:idp.example"), `issuer: "https:idp.example"` + noHost},
-		"issuer a file":           {url("file:///x"), `issuer: "file:///x"` + noHost},
+		"issuer a file":           {url("file:///x"), `issuer: "file:///x" is not https; write an https URL`},
 		"issuer over http":        {url("http://idp.example"), `issuer: "http://idp.example"` + notHTTPS},
 		"issuer at metadata":      {url("http://169.254.169.254"), `issuer: "http://169.254.169.254"` + notHTTPS},
-		"issuer short loopback":   {url("http://0x7f.1"), `issuer: "http://0x7f.1"` + notHTTPS},
+		"issuer short loopback":   {url("http://0x7f.1"), `issuer: "http://0x7f.1"` + number},
 		"issuer localhost.evil":   {url("http://localhost.evil.example"), `issuer: "http://localhost.evil.example"` + notHTTPS},
-		"issuer with user":        {url("https://user@idp.example"), `issuer: "https://user@idp.example"` + extra},
+		"issuer with user":        {url("https://user@idp.example"), "issuer:" + extra},
 		"issuer with query":       {url("https://idp.example?a"), `issuer: "https://idp.example?a"` + extra},
 		"issuer with empty query": {url("https://idp.example?"), `issuer: "https://idp.example?"` + extra},
 		"issuer with fragment":    {url("https://idp.example#"), `issuer: "https://idp.example#"` + extra},
 		"issuer with NUL":         {url("https://idp.example\x00"), `issuer: "https://idp.example\x00"` + noHost},
 		"issuer on loopback":      {url("http://127.0.0.1:8080"), ""},
 		"issuer on IPv6":          {url("http://[::1]:8080/realm"), ""},
-		"issuer on localhost":     {url("http://localhost:8080"), ""},
+		"F07 localhost":           {url("http://localhost:8080"), `issuer: "http://localhost:8080"` + elsewhere},
+		"F07 localhost over TLS":  {url("https://localhost"), `issuer: "https://localhost"` + elsewhere},
+		"F07 localhost, with key": {inside("https://localhost"), ""},
+		"F07 metadata over TLS":   {url("https://169.254.169.254"), `issuer: "https://169.254.169.254"` + never},
+		"F07 metadata, with key":  {inside("https://169.254.169.254"), `issuer: "https://169.254.169.254"` + never},
+		"F07 AWS metadata, IPv6":  {inside("https://[fd00:ec2::254]"), `issuer: "https://[fd00:ec2::254]"` + never},
+		"F07 private":             {url("https://10.0.0.5:8443"), `issuer: "https://10.0.0.5:8443"` + elsewhere},
+		"F07 private, with key":   {inside("https://10.0.0.5:8443"), ""},
+		"F07 unspecified":         {inside("https://0.0.0.0"), `issuer: "https://0.0.0.0"` + never},
+		"F07 mapped":              {url("https://[::ffff:127.0.0.1]"), `issuer: "https://[::ffff:127.0.0.1]" has an IPv4 address in the form of IPv6; write the IPv4 address`},
+		"F07 long IPv6":           {url("http://[0:0:0:0:0:0:0:1]"), `issuer: "http://[0:0:0:0:0:0:0:1]" has an IP address in an unusual form; write ::1`},
+		"F07 hexadecimal":         {url("https://0x7f000001"), `issuer: "https://0x7f000001"` + number},
+		"F07 decimal":             {url("https://2130706433"), `issuer: "https://2130706433"` + number},
+		"F07 short":               {url("https://127.1"), `issuer: "https://127.1"` + number},
+		"F07 octal":               {url("https://0177.0.0.1"), `issuer: "https://0177.0.0.1"` + number},
+		"F07 dot":                 {url("https://localhost."), `issuer: "https://localhost." has a dot at the end of its host; leave it out`},
+		"F07 percent":             {url("https://%31%32%37.0.0.1"), `issuer: "https://%31%32%37.0.0.1" is not a URL; leave the percent sign out`},
+		"F07 percent, not ASCII":  {url("https://%e2%91%a0.example"), `issuer: "https://%e2%91%a0.example" has a host that is no name; write letters, digits, dots and hyphens, other languages as xn--`},
+		"F07 IPv6 zone":           {url("https://[fe80::1%25eth0]"), `issuer: "https://[fe80::1%25eth0]" has a percent sign in its host; write the plain name or address`},
+		"F07 password":            {url("https://user:canary@idp.example"), "issuer:" + extra},
+		"F07 only a user":         {url("https://user@"), "issuer:" + noHost},
+		"F07 only a port":         {url("https://:443"), `issuer: "https://:443" has no host; write one`},
+		"F07 empty port":          {url("https://idp.example:"), `issuer: "https://idp.example:" has a port that is none; write one of 1 to 65535, or leave it and its colon out`},
+		"F07 empty label":         {url("https://idp..example"), `issuer: "https://idp..example" has a host that is no name; write letters, digits, dots and hyphens, other languages as xn--`},
+		"F07 gopher":              {url("gopher://idp.example"), `issuer: "gopher://idp.example" is not https; write an https URL`},
+		"F07 keys at localhost":   {keys("https://localhost/keys"), `jwks_uri: "https://localhost/keys"` + elsewhere},
+		"F07 keys at metadata":    {keys("https://169.254.169.254/"), `jwks_uri: "https://169.254.169.254/"` + never},
+		"F07 keys at NAT64":       {keys("https://[64:ff9b::a9fe:a9fe]/"), `jwks_uri: "https://[64:ff9b::a9fe:a9fe]/"` + never},
+		"F07 keys in a file":      {keys("file:///etc/passwd"), `jwks_uri: "file:///etc/passwd" is not https; write an https URL`},
+		"F07 keys on loopback":    {keys("http://127.0.0.1:8080/keys"), ""},
 		"issuer with slash":       {url("https://idp.example/realms/x/"), ""},
 		"jwks_uri":                {func(c *oidc.Issuer) { c.JWKSURI = "http://idp.example/keys" }, `jwks_uri: "http://idp.example/keys"` + notHTTPS},
 		"audience missing":        {func(c *oidc.Issuer) { c.Audience = nil }, "audience: missing; name the audience your tokens carry"},

@@ -1,5 +1,7 @@
 package oidc
 
+import "net"
+
 // ReadKeySetForTest returns how many keys of a JWK set can be used, and whether
 // one of them is not a public signature key of ours.
 func ReadKeySetForTest(body []byte) (usable int, odd bool, err error) {
@@ -16,4 +18,9 @@ func ReadKeySetForTest(body []byte) (usable int, odd bool, err error) {
 		}
 	}
 	return usable, odd, err
+}
+
+// WithResolverForTest sets who is asked for addresses.
+func WithResolverForTest(r *net.Resolver) Option {
+	return optionFunc(func(o *options) { o.resolver = r })
 }

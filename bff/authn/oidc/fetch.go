@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 const (
@@ -21,7 +24,8 @@ const (
 // fetcher gets an issuer's keys. It is not safe for concurrent use.
 type fetcher struct {
 	issuer     string
-	jwksURI    string // configured; empty: discovered
+	jwksURI    string        // configured; empty: discovered
+	reach      netaddr.Reach // where the keys may be
 	discovered string
 	client     *http.Client
 }
@@ -67,8 +71,8 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 	if err != nil || provider.Claims(&metadata) != nil {
 		return "", errors.New("discovery: not a metadata document") // err repeats parts of it
 	}
-	if err := checkURL(metadata.JWKSURI); err != nil {
-		return "", fmt.Errorf("discovery: jwks_uri %q %w", truncate(metadata.JWKSURI), err)
+	if err := checkReachable(metadata.JWKSURI, f.reach); err != nil {
+		return "", fmt.Errorf("discovery: jwks_uri %w", quoted(truncate(metadata.JWKSURI), err))
 	}
 	return metadata.JWKSURI, nil
 }
@@ -87,30 +91,48 @@ func (f *fetcher) get(ctx context.Context, uri string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// hardened returns a client with client's transport that fails for everything
-// but a 200 of limited size. It is used by go-oidc too, which reads bodies
-// without a limit and repeats them in errors.
-func hardened(client *http.Client) *http.Client {
-	h := &http.Client{Timeout: fetchTimeout}
+// newClient returns a client of an issuer that fails for everything but a 200 of
+// limited size. It is used by go-oidc too, which reads bodies without a limit and
+// repeats them in errors. Transport and timeout are those of o.client.
+func newClient(reach netaddr.Reach, o options) *http.Client {
+	c := &http.Client{Timeout: fetchTimeout}
 	var base http.RoundTripper
-	if client != nil {
-		base = client.Transport
-		if client.Timeout > 0 {
-			h.Timeout = client.Timeout
+	if o.client != nil {
+		base = o.client.Transport
+		if o.client.Timeout > 0 {
+			c.Timeout = o.client.Timeout
 		}
 	}
 	var own *http.Transport
-	if base == nil {
-		own = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			ForceAttemptHTTP2:      true,
-			IdleConnTimeout:        time.Minute,
-			MaxResponseHeaderBytes: maxBody,
-		}
+	switch t := base.(type) {
+	case nil:
+		own = &http.Transport{ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxBody}
+	case *http.Transport:
+		own = t.Clone()
+	}
+	if own != nil {
+		confine(own, reach, o.resolver)
 		base = own
 	}
-	h.Transport = strictTransport{base: base, own: own}
-	return h
+	c.Transport = strictTransport{base: base, own: own}
+	return c
+}
+
+// confine has t connect to addresses within reach only, and by itself: a proxy
+// would resolve the name anew, and reach what this machine may not.
+func confine(t *http.Transport, reach netaddr.Reach, resolver *net.Resolver) {
+	t.Proxy = nil
+	t.DialTLSContext, t.DialTLS = nil, nil //nolint:staticcheck // deprecated, and used if it is set
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dialer := reach.Dialer(address)
+		dialer.Resolver = resolver
+		return dialer.DialContext(ctx, network, address)
+	}
+}
+
+// outOfReach reports whether a fetch failed because an address was not allowed.
+func outOfReach(err error) bool {
+	return errors.Is(err, netaddr.ErrElsewhere) || errors.Is(err, netaddr.ErrNever)
 }
 
 type strictTransport struct {

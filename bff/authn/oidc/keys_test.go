@@ -493,7 +493,7 @@ func TestBadAnswers(t *testing.T) {
 		"no jwks_uri":               {metadata: object{"jwks_uri": nil}, logged: "jwks_uri"},
 		"jwks_uri is no string":     {metadata: object{"jwks_uri": 1}, logged: "not a metadata document"},
 		"jwks_uri over plain HTTP":  {metadata: object{"jwks_uri": "http://192.0.2.1/keys"}, logged: "http is allowed to the loopback interface only"},
-		"jwks_uri is a file":        {metadata: object{"jwks_uri": "file:///etc/passwd"}, logged: "is not a URL with a host"},
+		"jwks_uri is a file":        {metadata: object{"jwks_uri": "file:///etc/passwd"}, logged: "is not https"},
 		"jwks_uri with a user":      {metadata: object{"jwks_uri": "https://user@idp.example/"}, logged: "has a user"},
 		"jwks_uri is long":          {metadata: object{"jwks_uri": "https://" + long[:100_000]}, logged: "longer than 2048"},
 		"keys not found":            {jwks: respond(404, long), logged: "status 404"},

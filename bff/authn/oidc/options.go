@@ -2,8 +2,11 @@ package oidc
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
 )
 
 // Option is an optional setting of [New].
@@ -15,6 +18,9 @@ type options struct {
 	now    func() time.Time
 	log    *slog.Logger
 	client *http.Client
+	meters metric.MeterProvider
+
+	resolver *net.Resolver // nil: the system's
 }
 
 type optionFunc func(*options)
@@ -36,9 +42,19 @@ func WithLogger(log *slog.Logger) Option {
 
 // WithHTTPClient sets whose transport and timeout are used for discovery and
 // keys, e.g. one that trusts a private CA. Its cookies are not used, and
-// redirects are never followed. The default is a transport of its own, with the
-// proxy of the environment, and 5 seconds; that is also the timeout of a client
-// that has none.
+// redirects are never followed. Of an [http.Transport] a copy is used that dials
+// by itself, to addresses that the issuer may have, and uses no proxy. Another
+// [http.RoundTripper] has to look itself where it connects to: whoever chooses
+// what a name resolves to could have it read the metadata service of a cloud. The
+// default is a transport of its own and 5 seconds; that is also the timeout of a
+// client that has none.
 func WithHTTPClient(client *http.Client) Option {
 	return optionFunc(func(o *options) { o.client = client })
+}
+
+// WithMeterProvider sets what counts the fetches of keys (onbehalf.jwks.fetches)
+// and tells their age in seconds (onbehalf.jwks.age), both by issuer. The default
+// is nothing.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return optionFunc(func(o *options) { o.meters = p })
 }

@@ -3,7 +3,6 @@ package oidc
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +26,7 @@ const (
 // bounded: a fetch each refetchInterval, maxWaiting goroutines, and no memory.
 type keySource struct {
 	issuer  string
+	metrics *measured // or nil
 	fetcher *fetcher
 	now     func() time.Time
 	log     *slog.Logger
@@ -37,7 +37,7 @@ type keySource struct {
 
 	mu      sync.Mutex
 	started time.Time     // the last fetch
-	failed  bool          // the last fetch
+	failure error         // of the last fetch
 	pending chan struct{} // closed when the fetch under way, or asked for, is done; nil without one
 }
 
@@ -48,12 +48,13 @@ type fetchedKeys struct {
 }
 
 // newKeySource returns a source that has one fetch pending, the first of run.
-func newKeySource(issuer, jwksURI string, client *http.Client, o options) *keySource {
+func newKeySource(c *Issuer, o options) *keySource {
+	reach := c.reach()
 	return &keySource{
-		issuer:  issuer,
-		fetcher: &fetcher{issuer: issuer, jwksURI: jwksURI, client: client},
+		issuer:  c.Issuer,
+		fetcher: &fetcher{issuer: c.Issuer, jwksURI: c.JWKSURI, reach: reach, client: newClient(reach, o)},
 		now:     o.now,
-		log:     o.log.With("issuer", issuer),
+		log:     o.log.With("issuer", c.Issuer),
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		pending: make(chan struct{}),
@@ -102,6 +103,9 @@ func (s *keySource) refresh(ctx context.Context) error {
 	s.mu.Unlock()
 
 	keys, unusable, err := s.fetcher.fetch(ctx)
+	if ctx.Err() == nil {
+		s.metrics.fetch(ctx, s.issuer, err)
+	}
 	switch {
 	case err == nil:
 		s.fetched.Store(&fetchedKeys{keys: keys, at: now})
@@ -114,7 +118,7 @@ func (s *keySource) refresh(ctx context.Context) error {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = err != nil
+	s.failure = err
 	close(s.pending)
 	s.pending = nil
 	return err
@@ -141,8 +145,12 @@ func (s *keySource) ask() <-chan struct{} {
 func (s *keySource) find(ctx context.Context, keyID, algorithm string) (*jose.JSONWebKey, error) {
 	keys, ok := s.current()
 	if !ok {
+		detail := "no keys"
+		if outOfReach(s.lastFailure()) {
+			detail = "no keys: the address of the issuer is not allowed"
+		}
 		s.ask() // the issuer may be back before the next try
-		return nil, refuse(authn.ReasonUnavailable, "no keys")
+		return nil, refuse(authn.ReasonUnavailable, detail)
 	}
 	key, known := keys.find(keyID, algorithm)
 	if !known {
@@ -157,7 +165,7 @@ func (s *keySource) find(ctx context.Context, keyID, algorithm string) (*jose.JS
 		return key, nil
 	case known:
 		return nil, refuse(authn.ReasonAlgorithm, "not that of the key")
-	case s.lastFailed():
+	case s.lastFailure() != nil:
 		return nil, refuse(authn.ReasonUnavailable, "an unknown key, and keys cannot be fetched")
 	default:
 		return nil, refuse(authn.ReasonKey, "unknown")
@@ -195,8 +203,8 @@ func (s *keySource) wait(ctx context.Context) error {
 	}
 }
 
-func (s *keySource) lastFailed() bool {
+func (s *keySource) lastFailure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.failed
+	return s.failure
 }

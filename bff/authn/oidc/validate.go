@@ -52,10 +52,7 @@ func (v *validator) problemf(field, format string, args ...any) {
 }
 
 func (v *validator) issuer(c *Issuer) {
-	v.url("issuer", c.Issuer)
-	if c.JWKSURI != "" {
-		v.url("jwks_uri", c.JWKSURI)
-	}
+	v.urls(c)
 	if len(c.Audience) == 0 {
 		v.problemf("audience", "missing; name the audience your tokens carry")
 	}
@@ -92,14 +89,33 @@ func (v *validator) issuer(c *Issuer) {
 	v.agents(c)
 }
 
-func (v *validator) url(field, raw string) {
-	if raw == "" {
-		v.problemf(field, "missing; write the URL that the provider gives as its own")
+func (v *validator) urls(c *Issuer) {
+	if c.Issuer == "" {
+		v.problemf("issuer", "missing; write the URL that the provider gives as its own")
 		return
 	}
-	if err := checkURL(raw); err != nil {
-		v.problemf(field, "%q %v", raw, err)
+	issuer := checkURL(c.Issuer)
+	if c.JWKSURI == "" && issuer == nil {
+		issuer = checkReachable(c.Issuer, c.reach())
 	}
+	v.url("issuer", c.Issuer, issuer)
+	if c.JWKSURI != "" {
+		v.url("jwks_uri", c.JWKSURI, checkReachable(c.JWKSURI, c.reach()))
+	}
+}
+
+func (v *validator) url(field, raw string, err error) {
+	if err != nil {
+		v.problemf(field, "%v", quoted(raw, err))
+	}
+}
+
+// quoted puts a URL before an error about it, unless a password may be in it.
+func quoted(raw string, err error) error {
+	if strings.Contains(raw, "@") {
+		return err
+	}
+	return fmt.Errorf("%q %w", raw, err)
 }
 
 // checkURL allows https, and http to loopback: keys that come over a network
@@ -109,15 +125,45 @@ func checkURL(raw string) error {
 	switch {
 	case len(raw) > maxURL:
 		return errors.New("is longer than 2048 bytes")
+	case err == nil && u.Scheme != "" && u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("is not https; write an https URL")
+	case err != nil && strings.Contains(raw, "%"):
+		return errors.New("is not a URL; leave the percent sign out")
 	case err != nil || u.Host == "" || u.Opaque != "":
-		return errors.New("is not a URL with a host")
-	case u.Scheme != "https" && (u.Scheme != "http" || !netaddr.IsLoopback(u.Hostname())):
-		return errors.New("is not https; http is allowed to the loopback interface only")
+		return errors.New("is not a URL with a host; write one such as https://login.example")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(raw, "#"):
 		return errors.New("has a user, a query or a fragment; leave them out")
-	default:
-		return nil
 	}
+	if err := netaddr.CheckForm(u); err != nil {
+		return err
+	}
+	if u.Scheme != "https" && !netaddr.IsLoopback(u.Hostname()) {
+		return errors.New("is not https; http is allowed to the loopback interface only")
+	}
+	return nil
+}
+
+// checkReachable also looks at where a URL leads to, as far as it says that.
+func checkReachable(raw string, reach netaddr.Reach) error {
+	if err := checkURL(raw); err != nil {
+		return err
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return err
+	}
+	if err := reach.CheckHost(u.Hostname()); err != nil {
+		return fmt.Errorf("cannot be asked: %w", err)
+	}
+	return nil
+}
+
+// reach is where an issuer's keys may be fetched from.
+func (c *Issuer) reach() netaddr.Reach {
+	if c.JWKSURI != "" {
+		return netaddr.ReachOf(c.JWKSURI, c.PrivateNetwork)
+	}
+	return netaddr.ReachOf(c.Issuer, c.PrivateNetwork)
 }
 
 func (v *validator) notEmpty(field string, values []string) {

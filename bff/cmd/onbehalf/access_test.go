@@ -94,11 +94,11 @@ func TestAccessMistakes(t *testing.T) {
 		{"main.go", 1, "main.go: is not a descriptor set; make it with buf build -o FILE.binpb, or protoc --include_imports --descriptor_set_out=FILE"},
 		{shop + " --filter=shop.order", 1, `no package, service or method of the set has the name "shop.order"`},
 		{shop + " --as=human --caller=Edge", 1, "nobody can be as --as says (its presenter is --caller): principal: presenter: is not a service name"},
-		{shop + " --scope=x", 2, "access: --scope, --role, --caller, --acr and --delegations describe a caller; add --as (see onbehalf --help)"},
+		{shop + " --scope=x", 2, "access: --scope, --role, --caller, --acr and --delegations describe a caller; add --as (see onbehalf access --help)"},
 		{shop + " --as=anonymous --role=x", 2,
-			"access: --as=anonymous is a call without a principal; leave out --scope, --role, --caller and --acr (see onbehalf --help)"},
-		{shop + " --as=human --delegations=1", 2, "access: --delegations is for --as=agent (see onbehalf --help)"},
-		{shop + " --as=agent --delegations=-1", 2, "access: --delegations: must be 0 or more (see onbehalf --help)"},
+			"access: --as=anonymous is a call without a principal; leave out --scope, --role, --caller and --acr (see onbehalf access --help)"},
+		{shop + " --as=human --delegations=1", 2, "access: --delegations is for --as=agent (see onbehalf access --help)"},
+		{shop + " --as=agent --delegations=-1", 2, "access: --delegations: must be 0 or more (see onbehalf access --help)"},
 	} {
 		code, stdout, stderr := run(t, append([]string{"access"}, strings.Fields(tt.args)...)...)
 		if d := cmp.Diff("onbehalf: "+tt.stderr+"\n", stderr); code != tt.code || stdout != "" || d != "" {

@@ -28,7 +28,7 @@ var errDoctor = errors.New("there are problems; the lines that begin with proble
 // Help is what kong shows below the flags.
 func (*doctorCmd) Help() string {
 	return "It looks from where it runs: once where the edge does, and, with --service and --must-not-reach, where an attacker could. " +
-		"Nothing is changed, and nothing but handshakes is sent. It exits with 1 if there is a problem, and with 0 for warnings."
+		"Nothing is changed, and nothing is sent but handshakes and the health checks that the configuration names. It exits with 1 if there is a problem, and with 0 for warnings."
 }
 
 // Run is called by kong.

@@ -8,9 +8,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -31,6 +33,7 @@ type commands struct {
 	Doctor   doctorCmd   `cmd:"" help:"Say whether what the edge needs from where it runs is there."`
 	Probe    probe       `cmd:"" help:"Ask a running edge whether it lives, or is ready."`
 	Access   accessCmd   `cmd:"" help:"Show who may call the methods of a descriptor set."`
+	Report   reportCmd   `cmd:"" help:"Say from logs what would be refused if what is observed were in force."`
 	Inspect  inspectCmd  `cmd:"" help:"Show what a header says, and why a service would refuse it."`
 	Mint     mintCmd     `cmd:"" help:"For development: make a header for a service on your machine."`
 	Version  version     `cmd:"" help:"Print the version."`
@@ -55,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	)
 	command, err := parser.Parse(args)
 	if err != nil {
-		complain(stderr, fmt.Errorf("%w (see onbehalf --help)", err))
+		complain(stderr, fmt.Errorf("%w (see %s --help)", err, commandOf(err)))
 		return exitUsage
 	}
 	if err := command.Run(); err != nil {
@@ -63,6 +66,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return 0
+}
+
+// commandOf returns the command that was not understood, as far as it was.
+func commandOf(err error) string {
+	words := []string{"onbehalf"}
+	wrong, ok := errors.AsType[*kong.ParseError](err)
+	if !ok || wrong.Context == nil {
+		return words[0]
+	}
+	for _, part := range wrong.Context.Path {
+		c := part.Command
+		if c == nil || c.Parent != nil && c.Parent.DefaultCmd == c && !slices.Contains(wrong.Context.Args, c.Name) {
+			continue // also of keys list, where only keys was written
+		}
+		words = append(words, c.Name)
+	}
+	return strings.Join(words, " ")
 }
 
 // complain prints a line for each problem.

@@ -275,8 +275,10 @@ func TestMistakes(t *testing.T) {
 		{[]string{"revoke", "session", "alice", "-c", good}, 1, "onbehalf: data_dir: " + filepath.Join(filepath.Dir(good), "data") + " has no admin token; start the edge with this configuration, and run this where it runs\n"},
 		{nil, 2, "onbehalf: expected one of \"serve\", \"config\", \"revoke\", \"keys\", \"services\", ... (see onbehalf --help)\n"},
 		{[]string{"serf"}, 2, "onbehalf: unexpected argument serf, did you mean \"serve\"? (see onbehalf --help)\n"},
-		{[]string{"serve", "--configuration=x"}, 2, "onbehalf: unknown flag --configuration (see onbehalf --help)\n"},
-		{[]string{"serve", "--log-level=loud"}, 2, "onbehalf: --log-level: slog: level string \"loud\": unknown name (see onbehalf --help)\n"},
+		{[]string{"serve", "--configuration=x"}, 2, "onbehalf: unknown flag --configuration (see onbehalf serve --help)\n"},
+		{[]string{"serve", "--log-level=loud"}, 2, "onbehalf: --log-level: slog: level string \"loud\": unknown name (see onbehalf serve --help)\n"},
+		{[]string{"keys", "revok"}, 2, "onbehalf: unexpected argument revok (see onbehalf keys --help)\n"},
+		{[]string{"revoke", "session"}, 2, "onbehalf: expected \"<id>\" (see onbehalf revoke session --help)\n"},
 	} {
 		code, _, stderr := run(t, tt.args...)
 		if d := cmp.Diff(tt.stderr, stderr); code != tt.code || d != "" {

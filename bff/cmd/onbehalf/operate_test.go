@@ -69,6 +69,13 @@ func TestOperate(t *testing.T) {
 	must("published: ", "keys", "rotate")
 	must("next", "keys", "list")
 	must("ok", "store", "check")
+	// A name that is misspelt does not look like success; it can be meant all the same.
+	if code, _, stderr := run(t, "revoke", "service", "order", "-c", path); code != 1 || strings.Count(stderr, "onbehalf: ") != 1 ||
+		!strings.Contains(stderr, "known are orders;") || !strings.Contains(stderr, "--force") {
+		t.Error("a service that nobody knows:", code, stderr)
+	}
+	must("revoked and durable: service order ", "revoke", "service", "order", "--force")
+	must("revoked and durable: service orders ", "revoke", "service", "orders")
 	backup := filepath.Join(t.TempDir(), "backup")
 	must("bytes", "store", "backup", backup)
 	if code, _, stderr := run(t, "store", "backup", backup, "-c", path); code != 1 {

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
 	"github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1/bffv1connect"
+	trustv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/trust/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
 
@@ -151,12 +155,68 @@ func issued(of func(string, principal.ID) revocation.Target, id string) func(str
 type revokeService struct {
 	revokeFlags
 
-	Name string `arg:"" help:"The service's name."`
+	Name  string `arg:"" help:"The service's name."`
+	Force bool   `help:"Also if this edge does not know of a service of that name."`
 }
 
 // Run is called by kong.
 func (c *revokeService) Run(stdout io.Writer) error {
-	return c.revoke(stdout, func(string) (revocation.Target, error) { return revocation.Service(c.Name), nil })
+	return c.call(func(ctx context.Context, cfg *bff.Config, edge bffv1connect.AdminServiceClient) error {
+		if !c.Force {
+			if err := c.known(ctx, cfg, edge); err != nil {
+				return err
+			}
+		}
+		return revoke(ctx, stdout, edge, revocation.Service(c.Name), c.Reason)
+	})
+}
+
+// known fails if nothing here has the service's name: to revoke one that is
+// misspelt would look like success, and leave the other one as it is.
+func (c *revokeService) known(ctx context.Context, cfg *bff.Config, edge bffv1connect.AdminServiceClient) error {
+	names := make(map[string]bool)
+	for i := range cfg.Services {
+		names[cfg.Services[i].Name] = true
+	}
+	for i := range cfg.Routes {
+		names[cfg.Routes[i].Audience] = true
+	}
+	services, err := edge.ListServices(ctx, &bffv1.ListServicesRequest{})
+	if err != nil {
+		return err
+	}
+	for _, s := range services.GetServices() {
+		names[s.GetService()] = true
+	}
+	keys, err := edge.ListKeys(ctx, &bffv1.ListKeysRequest{})
+	if err != nil {
+		return err
+	}
+	for _, k := range keys.GetKeys() {
+		if k.GetRef().GetRole() == trustv1.KeyRole_KEY_ROLE_LINK {
+			names[k.GetRef().GetOwner()] = true
+		}
+	}
+	delete(names, "") // the audience of a route without one
+	if names[c.Name] {
+		return nil
+	}
+	return fmt.Errorf("no service %.64q follows this edge, has a key, or is in its configuration; %s; --force revokes that name all the same",
+		c.Name, someOf(names))
+}
+
+// someOf says which names there are.
+func someOf(names map[string]bool) string {
+	const most = 10
+	sorted := slices.Sorted(maps.Keys(names))
+	switch {
+	case len(sorted) == 0:
+		return "none is known"
+	case len(sorted) > most:
+		return fmt.Sprintf("known are %s and %d more", strings.Join(sorted[:most], ", "), len(sorted)-most)
+	default:
+		return "known are " + strings.Join(sorted, ", ")
+	}
 }
 
 type revokeList struct {

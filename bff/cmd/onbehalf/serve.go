@@ -46,6 +46,7 @@ func (s *serve) Run() error {
 	if reloader.server, err = bff.New(cfg, bff.WithLogger(reloader.log)); err != nil {
 		return err
 	}
+	warn(reloader.log, cfg)
 	go reloader.run(ctx, told)
 	return reloader.server.Run(ctx)
 }

@@ -44,6 +44,8 @@ const (
 	ReasonSlow        Reason = "slow"        // the client took too long to send its body, or to take its answer
 	ReasonOverload    Reason = "overload"    // too many requests are under way
 	ReasonLimited     Reason = "limited"     // too many credentials from this address were refused
+	ReasonPreflight   Reason = "preflight"   // a browser was told what a page may ask for; nothing was forwarded
+	ReasonOrigin      Reason = "origin"      // a page of an origin that may not do that
 )
 
 // Decision is what became of a request.
@@ -51,8 +53,11 @@ type Decision string
 
 // The decisions.
 const (
-	Allowed Decision = "allowed" // forwarded
+	Allowed Decision = "allowed" // forwarded; a preflight is answered by the edge
 	Refused Decision = "refused" // answered by the edge
+	// WouldRefuse is a request that was forwarded without a principal only because
+	// its route is observed.
+	WouldRefuse Decision = "would_refuse"
 )
 
 // Record is what is written about one request. Zero fields are left out.
@@ -79,6 +84,10 @@ type Record struct {
 	// UpstreamReason is why a service refused the principal, in its own words.
 	UpstreamReason string
 	Status         int
+	// Repeated is set if the request was sent to a second endpoint of its upstream
+	// after the first had broken the connection, or had said that it did not process
+	// it.
+	Repeated bool
 	// Smuggled counts the values that could have been taken for ours.
 	Smuggled int
 	// Omitted counts the requests before this one, refused for the same reason,
@@ -96,7 +105,8 @@ type Options struct {
 	// Logger is told when writing begins to fail, and when it works again.
 	Logger *slog.Logger
 	// Refusals is how many records a second there are of requests that are refused
-	// for the same reason before it is known who made them. 0 is no limit.
+	// for the same reason before it is known who made them, and of enrolments that
+	// are refused. 0 is no limit.
 	Refusals int
 	// Stdout is used instead of the standard output.
 	Stdout io.Writer
@@ -104,16 +114,20 @@ type Options struct {
 
 // Log writes records. It is safe for concurrent use.
 type Log struct {
-	handler slog.Handler
-	sink    *sink
-	flood   flood
-	close   func() error
+	handler  slog.Handler
+	sink     *sink
+	refusals int // see Options
+
+	flood         flood[Record]
+	floodOfEvents flood[Event]
+
+	close func() error
 }
 
 // Open returns a log that appends to a file, which it makes for this user alone
 // if it is not there. Without a path it writes to the standard output.
 func Open(path string, o Options) (*Log, error) {
-	l := &Log{sink: &sink{to: o.Stdout, log: o.Logger}, flood: flood{refusals: o.Refusals}, close: func() error { return nil }}
+	l := &Log{sink: &sink{to: o.Stdout, log: o.Logger}, refusals: o.Refusals, close: func() error { return nil }}
 	if path != "" {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -137,16 +151,32 @@ func replace(groups []string, a slog.Attr) slog.Attr {
 //
 // A flood that costs its sender little must not fill the disk: of requests that are
 // refused for [ReasonOverload] or [ReasonLimited] there is one record a second, and
-// of those for [ReasonTarget], [ReasonRoute], [ReasonMissing] and [ReasonCredential]
-// as many as [Options] says, for each reason. A later record counts the others.
+// of those for [ReasonTarget], [ReasonRoute], [ReasonMissing], [ReasonCredential] and
+// [ReasonOrigin], and of preflights, as many as [Options] says, for each reason. A
+// later record counts the others.
 func (l *Log) Write(ctx context.Context, r *Record) {
-	for _, due := range l.flood.due(r.Time) {
-		l.write(ctx, due)
-	}
-	if l.flood.takes(r) {
+	now := r.Time.Add(r.Duration)
+	l.writeDue(ctx, now)
+	if l.flood.takes(string(r.Reason), l.most(r), now, r) {
 		return
 	}
 	l.write(ctx, r)
+}
+
+// writeDue writes what has been kept back for long enough.
+func (l *Log) writeDue(ctx context.Context, now time.Time) {
+	l.writeKept(ctx, l.flood.due(now), l.floodOfEvents.due(now))
+}
+
+func (l *Log) writeKept(ctx context.Context, requests []summary[Record], events []summary[Event]) {
+	for _, kept := range requests {
+		kept.last.Omitted = kept.omitted
+		l.write(ctx, &kept.last)
+	}
+	for _, kept := range events {
+		kept.last.Omitted = kept.omitted
+		l.writeEvent(ctx, &kept.last)
+	}
 }
 
 func (l *Log) write(ctx context.Context, r *Record) {
@@ -161,9 +191,7 @@ func (l *Log) Failing() bool { return l.sink.failing() }
 
 // Close tries to write what was kept, and closes the file.
 func (l *Log) Close() error {
-	for _, left := range l.flood.rest() {
-		l.write(context.Background(), left)
-	}
+	l.writeKept(context.Background(), l.flood.rest(), l.floodOfEvents.rest())
 	l.sink.failing()
 	return l.close()
 }

@@ -39,10 +39,23 @@ type Event struct {
 	PrincipalID, Parent string
 	// Detail says more about a refusal, in words of the edge.
 	Detail string
+	// Omitted counts the actions before this one, refused as this one was, that have
+	// no record of their own.
+	Omitted int
 }
 
 // WriteEvent writes the record of an action. If that fails it is kept for later.
+// Of enrolments that are refused there are as many records a second as [Options]
+// says; a later one counts the others.
 func (l *Log) WriteEvent(ctx context.Context, e *Event) {
+	l.writeDue(ctx, e.Time)
+	if l.floodOfEvents.takes(string(e.Action), l.mostEvents(e), e.Time, e) {
+		return
+	}
+	l.writeEvent(ctx, e)
+}
+
+func (l *Log) writeEvent(ctx context.Context, e *Event) {
 	record := slog.NewRecord(e.Time, slog.LevelInfo, "event", 0)
 	text := func(key, value string) {
 		if value != "" {
@@ -61,6 +74,9 @@ func (l *Log) WriteEvent(ctx context.Context, e *Event) {
 	text("detail", e.Detail)
 	if e.Sequence > 0 {
 		record.AddAttrs(slog.Uint64("sequence", e.Sequence))
+	}
+	if e.Omitted > 0 {
+		record.AddAttrs(slog.Int("omitted", e.Omitted))
 	}
 	_ = l.handler.Handle(ctx, record) // the sink never fails, it keeps
 }

@@ -59,6 +59,28 @@ func TestFlood(t *testing.T) {
 		"overload h 2", "<nil> i 0", "overload j 0", "overload k 0", "overload l 0")
 }
 
+// Refusals that take long are of the second in which they end, as their records
+// are: among those that take no time they do not make room for more.
+func TestFloodOfSlowRefusals(t *testing.T) {
+	t.Parallel()
+	d := &disk{room: -1}
+	l, _ := newLog(t, d)
+	start := time.Unix(1_800_000_000, 0)
+	const n = 100
+	for i := range n { // in half a second
+		end := start.Add(time.Duration(i) * 5 * time.Millisecond)
+		took := time.Duration(i%3) * 2 * time.Second
+		l.Write(t.Context(), &audit.Record{Time: end.Add(-took), Duration: took, Decision: audit.Refused, Reason: audit.ReasonLimited})
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	records := d.records(t)
+	if len(records) != 2 || records[1]["omitted"] != float64(n-2) {
+		t.Errorf("records\n%v, want one, and one of the %d others", records, n-1)
+	}
+}
+
 // However requests interleave, each has a record or is counted.
 func TestFloodIsCounted(t *testing.T) {
 	t.Parallel()
@@ -123,5 +145,39 @@ func TestFloodOfRefusals(t *testing.T) {
 		if all[string(reason)] != 10_000 {
 			t.Errorf("%q: %d requests", reason, all[string(reason)])
 		}
+	}
+}
+
+// Whoever reaches the mesh listener can ask for a key without end, and is refused
+// with a record a second, as for requests; keys that are enrolled have their own.
+func TestFloodOfEnrolments(t *testing.T) {
+	t.Parallel()
+	d := &disk{room: -1}
+	l, err := audit.Open("", audit.Options{Stdout: d, Logger: slog.New(slog.DiscardHandler), Refusals: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Unix(1_800_000_000, 0)
+	for i := range 10_000 { // in 10 s
+		at := start.Add(time.Duration(i) * time.Millisecond)
+		l.WriteEvent(t.Context(), &audit.Event{Time: at, Action: audit.ActionEnroll, Decision: audit.Refused, Service: "orders"})
+		l.WriteEvent(t.Context(), &audit.Event{Time: at, Action: audit.ActionEnroll, Decision: audit.Allowed, Service: "orders"})
+		l.WriteEvent(t.Context(), &audit.Event{Time: at, Action: audit.ActionRevoke, Decision: audit.Refused})
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	records, all := make(map[string]int), make(map[string]int)
+	for _, r := range d.records(t) {
+		what := fmt.Sprint(r["action"], " ", r["decision"])
+		omitted, _ := r["omitted"].(float64)
+		records[what]++
+		all[what] += 1 + int(omitted)
+	}
+	if n := records["enroll refused"]; n < 50 || n > 60 || all["enroll refused"] != 10_000 {
+		t.Errorf("%d records of %d refused enrolments", n, all["enroll refused"])
+	}
+	if records["enroll allowed"] != 10_000 || records["revoke refused"] != 10_000 {
+		t.Errorf("others were kept back: %v", records)
 	}
 }

@@ -36,6 +36,9 @@ func (r *Record) attrs() []slog.Attr {
 	if r.Smuggled > 0 {
 		attrs = append(attrs, slog.Int("smuggle_stripped", r.Smuggled))
 	}
+	if r.Repeated {
+		attrs = append(attrs, slog.Bool("repeated", true))
+	}
 	if r.Omitted > 0 {
 		attrs = append(attrs, slog.Int("omitted", r.Omitted))
 	}

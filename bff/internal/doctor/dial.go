@@ -19,8 +19,13 @@ var (
 	errClosed  = errors.New("the server ends the connection and does not say why")
 )
 
-func (d *doctor) dial(ctx context.Context, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+// dialFunc is [net.Dialer.DialContext].
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+var anywhere = new(net.Dialer).DialContext
+
+func (d *doctor) dial(ctx context.Context, by dialFunc, address string) (net.Conn, error) {
+	conn, err := by(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -31,9 +36,13 @@ func (d *doctor) dial(ctx context.Context, address string) (net.Conn, error) {
 
 // connects is the handshake of TCP.
 func (d *doctor) connects(ctx context.Context, address string) error {
+	return d.connectsBy(ctx, anywhere, address)
+}
+
+func (d *doctor) connectsBy(ctx context.Context, by dialFunc, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, d.Within)
 	defer cancel()
-	conn, err := d.dial(ctx, address)
+	conn, err := d.dial(ctx, by, address)
 	if err != nil {
 		return err
 	}
@@ -44,9 +53,13 @@ func (d *doctor) connects(ctx context.Context, address string) error {
 // Its error is errRefused if the server asks for a certificate and says that this
 // client's, or none, will not do; it is errClosed if it asks, and hangs up.
 func (d *doctor) shakesHands(ctx context.Context, address string, conf *tls.Config, client *tls.Certificate) error {
+	return d.shakesHandsBy(ctx, anywhere, address, conf, client)
+}
+
+func (d *doctor) shakesHandsBy(ctx context.Context, by dialFunc, address string, conf *tls.Config, client *tls.Certificate) error {
 	ctx, cancel := context.WithTimeout(ctx, d.Within+settle)
 	defer cancel()
-	raw, err := d.dial(ctx, address)
+	raw, err := d.dial(ctx, by, address)
 	if err != nil {
 		return err
 	}
@@ -106,7 +119,7 @@ const prefaceHTTP2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\
 func (d *doctor) speaksH2C(ctx context.Context, address string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Within)
 	defer cancel()
-	conn, err := d.dial(ctx, address)
+	conn, err := d.dial(ctx, anywhere, address)
 	if err != nil {
 		return false, err
 	}

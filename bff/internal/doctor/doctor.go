@@ -2,8 +2,9 @@
 // where they run, and says what is missing.
 //
 // It looks from where it runs, and changes nothing. To others it sends nothing but
-// handshakes: those of TCP, TLS and HTTP/2. What cannot be seen from here is
-// reported as unknown, never as in order.
+// handshakes, those of TCP, TLS and HTTP/2, and the health checks that the
+// configuration names. What cannot be seen from here is reported as unknown, never
+// as in order.
 package doctor
 
 import (

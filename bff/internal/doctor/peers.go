@@ -10,6 +10,8 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/bff"
 	"github.com/onbehalf-dev/onbehalf/bff/authn/oidc"
+
+	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
 // store looks whether the cluster answers.
@@ -56,14 +58,29 @@ func (d *doctor) issuer(name string, issuer *oidc.Issuer) check {
 		if err != nil {
 			return nil // the configuration's check has said so
 		}
+		dial := netaddr.ReachOf(raw, issuer.PrivateNetwork).Dialer(s.address()).DialContext
 		if s.url.Scheme == "https" {
-			err = d.shakesHands(ctx, s.address(), &tls.Config{ServerName: s.url.Hostname(), MinVersion: tls.VersionTLS12}, nil)
+			err = d.shakesHandsBy(ctx, dial, s.address(), &tls.Config{ServerName: s.url.Hostname(), MinVersion: tls.VersionTLS12}, nil)
 		} else {
-			err = d.connects(ctx, s.address())
+			err = d.connectsBy(ctx, dial, s.address())
 		}
-		if err != nil && !errors.Is(err, errRefused) && !errors.Is(err, errClosed) {
-			return one(name, Problem, s.url.Redacted()+" cannot be asked for its keys ("+reason(err)+"): its tokens are answered 503 until it can")
+		switch {
+		case err == nil, errors.Is(err, errRefused), errors.Is(err, errClosed):
+			return one(name, OK, s.url.Redacted()+" answers")
+		case errors.Is(err, netaddr.ErrElsewhere), errors.Is(err, netaddr.ErrNever):
+			return one(name, Problem, s.url.Redacted()+" is not asked for its keys: "+reason(err))
+		default:
+			return one(name, Problem, s.url.Redacted()+" cannot be asked for its keys ("+reason(err)+"): its tokens are answered 503 until it can"+d.noProxy())
 		}
-		return one(name, OK, s.url.Redacted()+" answers")
 	}
+}
+
+// noProxy says why a provider that other programs reach is out of reach.
+func (d *doctor) noProxy() string {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		if d.Getenv(name) != "" {
+			return "; the proxy in " + name + " is not used for issuers, let the edge connect to them itself"
+		}
+	}
+	return ""
 }

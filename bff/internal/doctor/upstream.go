@@ -12,6 +12,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/bff"
 
 	"github.com/onbehalf-dev/onbehalf/bff/internal/certs"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/proxy"
 )
 
 // stolen is what relayed principals are open to.
@@ -24,34 +25,60 @@ type service struct {
 	relay  bool
 	conf   *tls.Config
 	client *tls.Certificate // what the edge shows to it; nil if it shows none
+
+	endpoint string            // where it is reached, if not as its URL says
+	health   proxy.HealthCheck // if it is asked whether it is well
 }
 
-// ofRoutes returns a check for each upstream. Routes to the same one are looked
-// at once, as the more demanding of them.
+// ofRoutes returns a check for each upstream, and for each endpoint of those that
+// have several. Routes to the same one are looked at once, as the more demanding of
+// them.
 func (d *doctor) ofRoutes(cfg *bff.Config) []check {
-	type destination struct{ upstream, ca, name, cert string }
+	type destination struct {
+		upstream, endpoint, ca, name, cert string
+		health                             bff.HealthCheck
+	}
 	seen := make(map[destination]*service)
 	var checks []check
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
-		key := destination{r.Upstream, r.CA, r.ServerName, r.ClientCert}
-		relay := r.Auth != bff.AuthNone && r.Mode == bff.ModeRelay
-		if s := seen[key]; s != nil {
-			s.relay = s.relay || relay
-			continue
+		for j := range max(1, len(r.Endpoints)) {
+			name, endpoint := fmt.Sprintf("routes[%d].upstream", i), ""
+			if len(r.Endpoints) > 0 {
+				name, endpoint = fmt.Sprintf("routes[%d].endpoints[%d]", i, j), r.Endpoints[j]
+			}
+			key := destination{r.Upstream, endpoint, r.CA, r.ServerName, r.ClientCert, r.HealthCheck}
+			relay := r.Auth != bff.AuthNone && r.Mode == bff.ModeRelay
+			if s := seen[key]; s != nil {
+				s.relay = s.relay || relay
+				continue
+			}
+			s, err := ofRoute(name, r)
+			if err != nil {
+				continue // the configuration's check has said so
+			}
+			s.relay, s.endpoint = relay, endpoint
+			seen[key] = s
+			checks = append(checks, func(ctx context.Context) []Finding { return d.look(ctx, s) })
 		}
-		s, err := newService(fmt.Sprintf("routes[%d].upstream", i), r.Upstream, r.CA, r.ServerName)
-		if err == nil && r.ClientCert != "" {
-			err = s.show(r.ClientCert, r.ClientKey)
-		}
-		if err != nil {
-			continue // the configuration's check has said so
-		}
-		s.relay = relay
-		seen[key] = s
-		checks = append(checks, func(ctx context.Context) []Finding { return d.look(ctx, s) })
 	}
 	return checks
+}
+
+func ofRoute(name string, r *bff.Route) (*service, error) {
+	s, err := newService(name, r.Upstream, r.CA, r.ServerName)
+	if err == nil && r.ClientCert != "" {
+		err = s.show(r.ClientCert, r.ClientKey)
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := r.HealthCheck
+	s.health = proxy.HealthCheck{
+		Kind: proxy.HealthKind(h.Kind), Service: h.Service, Path: h.Path,
+		Interval: h.Interval, Timeout: h.Timeout, HealthyAfter: h.HealthyAfter, UnhealthyAfter: h.UnhealthyAfter,
+	}
+	return s, nil
 }
 
 // ofServices returns a check for each service of the command line.
@@ -99,6 +126,9 @@ func (s *service) show(certFile, keyFile string) error {
 }
 
 func (s *service) address() string {
+	if s.endpoint != "" {
+		return s.endpoint
+	}
 	port := s.url.Port()
 	switch {
 	case port != "":
@@ -112,11 +142,33 @@ func (s *service) address() string {
 
 func (d *doctor) look(ctx context.Context, s *service) []Finding {
 	status, text := d.lookPlain, s.url.Redacted()
+	if s.endpoint != "" {
+		text += " at " + s.endpoint
+	}
 	if s.url.Scheme == "https" {
 		status = d.lookTLS
 	}
 	st, what := status(ctx, s)
-	return one(s.name, st, text+" "+what)
+	found := one(s.name, st, text+" "+what)
+	if st == Problem || s.health == (proxy.HealthCheck{}) {
+		return found
+	}
+	if err := proxy.Probe(ctx, s.upstream(), s.address()); err != nil {
+		return append(found, one(s.name+".health_check", Problem, text+" fails its health check ("+err.Error()+"): repair it, or correct health_check")...)
+	}
+	return append(found, one(s.name+".health_check", OK, text+" passes its health check")...)
+}
+
+// upstream is s as the edge has it.
+func (s *service) upstream() proxy.Upstream {
+	u := proxy.Upstream{URL: s.url, HealthCheck: s.health}
+	if s.url.Scheme == "https" {
+		u.RootCAs, u.ServerName = s.conf.RootCAs, s.conf.ServerName
+	}
+	if s.client != nil {
+		u.ClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.client, nil }
+	}
+	return u
 }
 
 // lookPlain is for a service that is called without TLS.

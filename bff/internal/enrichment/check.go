@@ -131,6 +131,17 @@ type Facts struct {
 	Attributes []*principalv1.Attribute
 }
 
+// bytes is what the texts of f take.
+func (f Facts) bytes() (n int) {
+	for _, role := range f.Roles {
+		n += len(role)
+	}
+	for _, a := range f.Attributes {
+		n += len(a.GetName()) + len(a.GetValue())
+	}
+	return n
+}
+
 // join adds out, which was checked, to what p has. Roles are rights, and whoever
 // acts for a subject has those that its own credential leaves it: it gets none.
 func join(p *principalv1.Principal, out *enrich.Output) (Facts, error) {

@@ -25,6 +25,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/principal"
 
 	"github.com/onbehalf-dev/onbehalf/bff/enrich"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/metrics"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/recent"
 )
 
@@ -43,7 +44,8 @@ var (
 	errNothing  = errors.New("the enricher returned nothing")
 )
 
-// Settings are those of a [Source]. All but PerSession and Serve are required.
+// Settings are those of a [Source]. All but PerSession, Serve and Metrics are
+// required.
 type Settings struct {
 	Enricher enrich.Enricher
 	// Issuer is the name in which the edge signs.
@@ -59,6 +61,8 @@ type Settings struct {
 	PerSession bool
 	// Entries is how many answers are remembered.
 	Entries int
+	// Metrics may be nil.
+	Metrics *metrics.Metrics
 	Logger  *slog.Logger
 	Now     func() time.Time
 }
@@ -109,6 +113,7 @@ func (s *Source) Facts(ctx context.Context, issuer string, p *principalv1.Princi
 		facts, err = join(p, out)
 	}
 	if err == nil {
+		s.Metrics.Added(ctx, facts.bytes()-own.bytes())
 		return facts, "", nil
 	}
 	failure := &Error{text: Describe(err), cause: err}
@@ -145,13 +150,18 @@ func (s *Source) output(ctx context.Context, in *enrich.Input) (*enrich.Output, 
 	old, known := s.known.Get(key)
 	now := s.Now()
 	usable := known && within(old.given, now, s.MaxStale)
-	if known && within(old.given, now, s.Cache) || usable && within(old.failed, now, retryAfter) {
+	if known && within(old.given, now, s.Cache) {
+		return old.output, nil
+	}
+	if usable && within(old.failed, now, retryAfter) {
+		s.Metrics.Stale()
 		return old.output, nil
 	}
 	out, err := s.ask(ctx, key, in)
 	if err == nil || !usable {
 		return out, err
 	}
+	s.Metrics.Stale()
 	old.failed = now
 	s.known.Put(key, old)
 	s.warn(ctx, "enrichment goes on with an old answer", &Error{text: Describe(err)}, slog.Duration("age", now.Sub(old.given)))
@@ -174,6 +184,7 @@ func (s *Source) ask(ctx context.Context, key flightKey, in *enrich.Input) (*enr
 		defer cancel()
 		now := s.Now()
 		out, err := s.call(ctx, in)
+		s.Metrics.Enriched(ctx, s.Now().Sub(now), err == nil)
 		if err == nil {
 			s.known.Put(key, answer{output: out, given: now})
 		}

@@ -30,6 +30,9 @@ func (s service) Report(ctx context.Context, r *trustv1.ReportRequest) (*trustv1
 // they know everything up to a sequence.
 func (s *Server) Missing(sequence uint64) int { return s.tracker.missing(s.state.Settled(sequence)) }
 
+// Watching returns how many instances follow.
+func (s *Server) Watching() int { return s.tracker.count() }
+
 // Services returns who follows, by service and instance.
 func (s *Server) Services() []*bffv1.ServiceInfo {
 	now := s.o.Now()

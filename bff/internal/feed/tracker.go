@@ -127,6 +127,13 @@ func (t *tracker) missing(sequence uint64) (n int) {
 	return n
 }
 
+// count returns how many follow.
+func (t *tracker) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.watchers)
+}
+
 // all returns copies, by service and instance.
 func (t *tracker) all() []watcher {
 	t.mu.Lock()

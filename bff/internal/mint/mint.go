@@ -31,6 +31,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/bff/authn"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/enrichment"
+	"github.com/onbehalf-dev/onbehalf/bff/internal/metrics"
 	"github.com/onbehalf-dev/onbehalf/bff/internal/recent"
 )
 
@@ -106,7 +107,7 @@ type Revocations interface {
 	Revoked(t revocation.Target, issued time.Time) bool
 }
 
-// Settings are those of a [Minter]. All but Enrichment are required.
+// Settings are those of a [Minter]. All but Enrichment and Metrics are required.
 type Settings struct {
 	Authenticator authn.Authenticator
 	// Enrichment adds to what the authenticator finds, once in a window; nil:
@@ -128,6 +129,8 @@ type Settings struct {
 	Window time.Duration
 	// Entries is how many credentials are remembered.
 	Entries int
+	// Metrics may be nil.
+	Metrics *metrics.Metrics
 	Now     func() time.Time
 }
 
@@ -137,12 +140,16 @@ type Minter struct {
 
 	credentialHeaders []string
 	known             *recent.Map[credentialKey, *session]
+	met               *recent.Map[credentialKey, *acquaintance] // by another minter
 	flights           singleflight.Group
 }
 
 // New returns a minter.
 func New(s Settings) *Minter {
-	return &Minter{Settings: s, credentialHeaders: s.Authenticator.CredentialHeaders(), known: recent.New[credentialKey, *session](s.Entries)}
+	return &Minter{
+		Settings: s, credentialHeaders: s.Authenticator.CredentialHeaders(),
+		known: recent.New[credentialKey, *session](s.Entries), met: recent.New[credentialKey, *acquaintance](s.Entries),
+	}
 }
 
 // Mint returns a principal for the credential in h. Its error is
@@ -177,7 +184,10 @@ func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
 		return m.verify(ctx, h) // most authenticators then say that there is none
 	}
 	key := hash(m.credentialHeaders, credential)
-	if s, ok := m.known.Get(key); ok && s.covers(m.Now()) {
+	s, ok := m.known.Get(key)
+	hit := ok && s.covers(m.Now())
+	m.Metrics.Looked(hit)
+	if hit {
 		return s, nil
 	}
 	// In the goroutine of the request: to hand a new token to another one and back
@@ -192,6 +202,7 @@ func (m *Minter) session(ctx context.Context, h http.Header) (*session, error) {
 			m.known.Put(key, s)
 		case refused:
 			m.known.Drop(key) // its issuer may have taken it back
+			m.met.Drop(key)
 		}
 		return s, err
 	})

@@ -1,5 +1,6 @@
 // Package netaddr says what follows from an address: who is a trusted proxy, from
-// whom a request comes through one, and what is this machine.
+// whom a request comes through one, what is this machine, and what may be connected
+// to.
 package netaddr
 
 import (

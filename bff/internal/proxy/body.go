@@ -14,6 +14,7 @@ type responseBody struct {
 	x        *exchange
 	res      *http.Response
 	protocol protocol
+	text     bool // in base64, which is taken off here and put on again
 	frames   framer
 	last     []byte // the last frame, as far as it came
 	complete bool   // nothing more is to come
@@ -26,14 +27,21 @@ func newResponseBody(x *exchange, res *http.Response) *responseBody {
 	if coding := res.Header.Get("Content-Encoding"); coding == "" || coding == "identity" {
 		b.protocol = protocolOf(res.Header.Get("Content-Type"))
 	}
+	if b.text = b.protocol == grpcWebText; b.text {
+		b.protocol, b.ReadCloser = grpcWeb, &textDecoder{ReadCloser: res.Body}
+	}
 	b.frames = newFramer(b.protocol)
-	if res.ContentLength == 0 {
-		// Flushing now would part the header from the end of the stream, and
-		// gRPC reads a status from the header only if they come together.
-		x.proxy.FlushInterval = 0
-	} else if b.frames.framed {
+	if res.ContentLength != 0 && b.frames.framed {
 		res.ContentLength = -1 // it may end otherwise than announced
 		res.Header.Del("Content-Length")
+	}
+	return b
+}
+
+// outward is the body as it goes to the client.
+func (b *responseBody) outward() io.ReadCloser {
+	if b.text {
+		return &textEncoder{ReadCloser: b}
 	}
 	return b
 }
@@ -124,7 +132,7 @@ func (b *responseBody) breakOff(err error) {
 		b.err = err
 		return
 	default:
-		b.x.h.faults.report(err)
+		b.x.upstreamFails(err)
 	}
 	b.err = err
 	switch b.protocol {

@@ -4,24 +4,30 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-const (
-	// An endpoint that could not be reached is left alone for this long, and twice
-	// as long each time that it still cannot.
-	shortestRest = time.Second
-	longestRest  = 30 * time.Second
-)
-
-// roundTripper is a transport, or several.
-type roundTripper interface {
-	http.RoundTripper
+// forwarder sends requests to an upstream, at one address or at several.
+type forwarder interface {
+	// forward reports also whether the request was sent twice, which it only is if
+	// it is idempotent or was not processed.
+	forward(r *http.Request, idempotent bool) (res *http.Response, repeated bool, err error)
 	CloseIdleConnections()
+}
+
+// single is the transport to an upstream that has one address.
+type single struct{ *http.Transport }
+
+func (s single) forward(r *http.Request, _ bool) (*http.Response, bool, error) {
+	res, err := s.RoundTrip(r)
+	return res, false, err
 }
 
 // dialError wraps the error of a connection that never was: nothing of the request
@@ -31,100 +37,127 @@ type dialError struct{ error }
 func (e dialError) Unwrap() error { return e.error }
 
 // endpoints are transports to several addresses of one upstream. A request goes
-// to the one that has the fewest under way, of those that could be reached the
-// last time. One that cannot be reached is left out for a while, and the request
-// goes to another: that is safe for every method, as nothing of it has been sent.
-// All else that fails is the answer; only what is idempotent and has no body is
-// repeated, by the transport itself, if a connection that was kept turns out to be
-// closed.
+// to the one that has the fewest under way, of those that are healthy and do not
+// rest. Where none is left that is healthy they are all taken for it: the checks
+// may be what is wrong, and a refusal would be no better than a try.
+//
+// One that cannot be reached rests for a while, and the request goes to another:
+// that is safe for every method, as nothing of it has been sent. What was sent is
+// sent again only as repeat.go says.
 type endpoints struct {
-	now func() time.Time
+	now      func() time.Time
+	log      *slog.Logger
+	upstream string
+	budget   *budget
 
 	mu  sync.Mutex
 	all []*endpoint
 }
 
 type endpoint struct {
+	address   string
 	transport *http.Transport
 
 	// Under endpoints.mu:
-	running int
-	probing bool
-	rest    time.Duration // the last one; 0: it could be reached
-	until   time.Time
+	running   int
+	probing   bool
+	rest      time.Duration // the last one; 0: it is in use
+	until     time.Time
+	failed    int  // requests in a row that reached it in vain
+	ejected   bool // it rests for these
+	unhealthy bool // say the checks
 }
 
-// newEndpoints has one transport for each address, which is dialled whatever host
-// a request is for.
-func newEndpoints(addresses []string, transport func() *http.Transport, now func() time.Time) *endpoints {
-	e := &endpoints{now: now}
-	for _, address := range addresses {
-		t := transport()
-		one := &endpoint{transport: t}
-		dial := t.DialContext
-		t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			conn, err := dial(ctx, network, address)
+// newEndpoints has one transport for each address of u, which is dialled whatever
+// host a request is for.
+func newEndpoints(u Upstream, log *slog.Logger, now func() time.Time) *endpoints {
+	e := &endpoints{now: now, log: log, upstream: u.name(), budget: new(budget)}
+	for _, address := range u.Endpoints {
+		t := u.transport()
+		one := &endpoint{address: address, transport: t}
+		connect := u.dialer(address)
+		dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+			conn, err := connect(ctx, network)
 			e.dialled(one, ctx.Err() == nil && err != nil)
 			if err != nil {
 				return nil, dialError{err}
 			}
 			return conn, nil
 		}
+		t.DialContext, t.DialTLSContext = dial, dial
 		e.all = append(e.all, one)
 	}
 	return e
 }
 
-// CloseIdleConnections implements roundTripper.
+// CloseIdleConnections implements forwarder.
 func (e *endpoints) CloseIdleConnections() {
 	for _, one := range e.all {
 		one.transport.CloseIdleConnections()
 	}
 }
 
-// RoundTrip implements [http.RoundTripper].
-func (e *endpoints) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := &retriedBody{ReadCloser: r.Body}
-	if r.Body != nil && r.Body != http.NoBody {
-		r = r.WithContext(r.Context()) // a copy
-		r.Body = body
-	}
+// forward implements forwarder.
+func (e *endpoints) forward(r *http.Request, idempotent bool) (*http.Response, bool, error) {
+	body, began := newReplay(r.Body), e.now()
+	defer body.settle()
+	e.budget.request(began)
+	idempotent = idempotent || isSafe(r)
 	tried := make(map[*endpoint]bool)
+	repeated := false
 	for {
 		one := e.choose(tried)
-		res, err := one.transport.RoundTrip(r)
-		_, unreachable := errors.AsType[dialError](err)
-		unreachable = unreachable && r.Context().Err() == nil // else it was the client who gave up
-		e.left(one, err)
 		tried[one] = true
-		if unreachable && len(tried) < len(e.all) && body.again() {
+		res, begun, err := one.attempt(r, body, idempotent)
+		if err == nil {
+			e.answered(one, fails(res))
+			res.Body = &countedBody{ReadCloser: res.Body, done: sync.OnceFunc(func() { e.done(one) })}
+			return res, repeated, nil
+		}
+		canceled := r.Context().Err() != nil // then it was the client who gave up
+		e.left(one, !canceled && isLost(err) && !body.broken())
+		if canceled || len(tried) == len(e.all) || !body.again() {
+			return nil, repeated, err
+		}
+		if _, unreachable := errors.AsType[dialError](err); unreachable {
 			continue
 		}
-		body.settle()
-		if err != nil {
-			return nil, err
+		may := isUnprocessed(err) || idempotent && isCut(err) && !begun
+		if now := e.now(); repeated || !may || expired(r.Header, now.Sub(began)) || !e.budget.repeat(now) {
+			return nil, repeated, err
 		}
-		res.Body = &countedBody{ReadCloser: res.Body, done: sync.OnceFunc(func() { e.done(one) })}
-		return res, nil
+		repeated = true
 	}
 }
 
-// choose returns an endpoint that was not tried: one that rests only if there is no
-// other.
+// attempt sends r to one. Whether the answer has begun is only found out for who
+// wants to know it.
+func (one *endpoint) attempt(r *http.Request, body *replay, watched bool) (res *http.Response, begun bool, err error) {
+	var first atomic.Bool
+	ctx := r.Context()
+	if watched {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { first.Store(true) }})
+	}
+	own := r.WithContext(ctx) // a copy
+	own.Body = body.attempt(r.Body)
+	res, err = one.transport.RoundTrip(own)
+	return res, first.Load(), err
+}
+
+// choose returns an endpoint that was not tried: one that is said not to be well
+// only if there is no other, and one that rests sooner than that.
 func (e *endpoints) choose(tried map[*endpoint]bool) *endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now()
 	var best *endpoint
-	better := func(one *endpoint) bool {
-		if resting := now.Before(one.until); best == nil || resting != now.Before(best.until) {
-			return best == nil || !resting
-		}
-		return one.running < best.running
-	}
 	first := rand.IntN(len(e.all)) //nolint:gosec // only spreads requests
 	for i := range e.all {
-		if one := e.all[(first+i)%len(e.all)]; !tried[one] && better(one) {
+		one := e.all[(first+i)%len(e.all)]
+		if tried[one] {
+			continue
+		}
+		if best == nil || one.rank(now) < best.rank(now) || one.rank(now) == best.rank(now) && one.running < best.running {
 			best = one
 		}
 	}
@@ -135,29 +168,16 @@ func (e *endpoints) choose(tried map[*endpoint]bool) *endpoint {
 	return best
 }
 
-// dialled notes how a dial went: it may end long after the request has, which is when
-// a client is less patient than a dial. Those that began together count once.
-func (e *endpoints) dialled(one *endpoint, failed bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := e.now()
-	if failed && (one.rest == 0 || !now.Before(one.until) || one.probing) {
-		one.probing = false
-		one.rest = min(max(shortestRest, 2*one.rest), longestRest)
-		one.until = now.Add(one.rest)
+// rank is lower for what is better to choose.
+func (one *endpoint) rank(now time.Time) int {
+	rank := 0
+	if one.unhealthy {
+		rank = 2
 	}
-}
-
-// left notes how an attempt went. One that was answered runs until its body is
-// closed.
-func (e *endpoints) left(one *endpoint, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err != nil {
-		one.running--
-		return
+	if now.Before(one.until) {
+		rank++
 	}
-	one.rest, one.until = 0, time.Time{}
+	return rank
 }
 
 func (e *endpoints) done(one *endpoint) {
@@ -187,47 +207,11 @@ func (b *countedBody) Write(p []byte) (int, error) {
 	return w.Write(p)
 }
 
-// retriedBody is a request's body that a transport may close before it is known
-// whether the request goes elsewhere.
-type retriedBody struct {
-	io.ReadCloser
-
-	mu                   sync.Mutex
-	read, closed, closes bool
-}
-
-func (b *retriedBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	b.read = true
-	b.mu.Unlock()
-	return b.ReadCloser.Read(p)
-}
-
-// Close closes the body once that is final.
-func (b *retriedBody) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	if b.closes {
-		return b.ReadCloser.Close()
+// CloseWrite has a client that has said all still hear the upstream out.
+func (b *countedBody) CloseWrite() error {
+	w, ok := b.ReadCloser.(interface{ CloseWrite() error })
+	if !ok {
+		return http.ErrNotSupported
 	}
-	return nil
-}
-
-// again reports whether nothing of the body is gone.
-func (b *retriedBody) again() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = false
-	return !b.read
-}
-
-// settle has closing take effect, also if it was before.
-func (b *retriedBody) settle() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closes = true
-	if b.closed {
-		_ = b.ReadCloser.Close() // the transport did not wait for its error either
-	}
+	return w.CloseWrite()
 }

@@ -26,6 +26,8 @@ const graceTime = time.Second
 
 // exchange is one request on its way.
 type exchange struct {
+	measured
+
 	h        *Handler
 	r        *http.Request // as it came
 	in       *http.Request // as the ReverseProxy gets it
@@ -37,6 +39,7 @@ type exchange struct {
 	protocol protocol // of the request
 	upgrade  bool     // asks for an upgrade that is allowed
 	reason   string
+	repeated bool
 
 	ctx    context.Context //nolint:containedctx // of the request to the upstream, for as long as the exchange lasts
 	cancel context.CancelCauseFunc
@@ -60,6 +63,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, call Call) 
 	if call.RequestID != "" {
 		w.Header().Set(principal.RequestIDHeaderName, call.RequestID)
 	}
+	x.unboundAnswer()
 	x.w = &gate{ResponseWriter: w, x: x, preset: w.Header().Clone()}
 	x.pace.frames = newFramer(x.protocol)
 	x.announced, x.smuggled = aliases(r.Trailer), Smuggled(r)
@@ -69,10 +73,14 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, call Call) 
 		Rewrite:        x.rewrite, // a Director lets the client's Connection header remove what it sets
 		ModifyResponse: x.modify,
 		ErrorHandler:   x.fail,
-		Transport:      h.transport,
-		FlushInterval:  -1,
-		BufferPool:     buffers,
-		ErrorLog:       silent, // its texts quote headers; faults tells the operator
+		Transport:      roundTrip(x.send),
+		// What has no announced length is flushed as it comes. Of the rest a flush
+		// would part the header from the body, which is one more write for each
+		// response, or from the end of the stream: gRPC reads a status from the header
+		// only if they come together.
+		FlushInterval: 0,
+		BufferPool:    buffers,
+		ErrorLog:      silent, // its texts quote headers; faults tells the operator
 	}
 	return x
 }
@@ -88,7 +96,7 @@ func (x *exchange) begin() bool {
 	x.in = x.inbound()
 	x.read = x.r.ContentLength == 0
 	if x.protocol == grpc && x.h.upstream.URL.Scheme == "http" {
-		x.h.faults.report(errHTTP1)
+		x.upstreamFails(errHTTP1)
 		WriteError(x.w, x.r, Unavailable)
 		return false
 	}
@@ -163,6 +171,16 @@ func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	}
 }
 
+// roundTrip is an [http.RoundTripper].
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func (x *exchange) send(r *http.Request) (res *http.Response, err error) {
+	res, x.repeated, err = x.h.transport.forward(r, x.call.Idempotent)
+	return res, err
+}
+
 // fail answers a request that got no response.
 func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	x.mu.Lock()
@@ -184,7 +202,7 @@ func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		if cause != nil {
 			err = cause
 		}
-		x.h.faults.report(err)
+		x.upstreamFails(err)
 		WriteError(w, x.r, Unavailable)
 	}
 }
@@ -198,15 +216,18 @@ func (x *exchange) finish(out *Outcome) {
 	if !x.read {
 		BoundRest(x.w, x.r)
 	}
-	BoundAnswer(x.w, x.r, x.h.stall)
+	if !x.taking.tooSlow { // else it is over already
+		BoundAnswer(x.w, x.h.stall)
+	}
 	x.pace.end()
 	x.taking.end()
 	for _, stop := range x.stops {
 		stop()
 	}
-	*out = Outcome{Status: x.w.status, Smuggled: x.smuggled, Reason: x.reason, Ended: x.ended}
+	*out = Outcome{Status: x.w.status, Smuggled: x.smuggled, Reason: x.reason, Ended: x.ended, Repeated: x.repeated}
 	out.TooSlow = !x.ended && (x.pace.tooSlow || x.taking.tooSlow)
 	out.Canceled = !out.TooSlow && x.clientGone()
+	x.measure(out)
 	x.cancel(nil)
 }
 

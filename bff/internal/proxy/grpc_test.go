@@ -191,7 +191,10 @@ func testUnary(t *testing.T, e *edge, client testpb.TestServiceClient, s *testSe
 	equal(t, "x-request-id", header.Get("x-request-id"), []string{"req_1"})
 	noAliases(t, header, trailer)
 	out := wait(t, e.outcomes, "outcome")
-	equal(t, "outcome", out, proxy.Outcome{Status: 200, Smuggled: 2, Reason: "scope"})
+	if out.Answered.IsZero() {
+		t.Error("the answer has no beginning")
+	}
+	equal(t, "outcome", out, proxy.Outcome{Status: 200, Smuggled: 2, Reason: "scope", Answered: out.Answered, Stream: true})
 }
 
 func testServerStream(t *testing.T, client testpb.TestServiceClient) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,10 +25,17 @@ type Call struct {
 	Principal string
 	// RequestID is sent upstream, and back to the client, as x-request-id.
 	RequestID string
+	// CORS says that the edge itself tells browsers which pages may read the
+	// response, in the header of w: what the upstream says of that is removed.
+	CORS bool
 	// Until is when the authority ends, and with it the request, as by
 	// [ErrEnded]. Zero means never. It is for streams: it cuts a long download
 	// off as well.
 	Until time.Time
+	// Idempotent says that the request may be sent twice: once more, to another
+	// endpoint, if its connection breaks before an answer comes. GET, HEAD and
+	// OPTIONS always may.
+	Idempotent bool
 }
 
 // Outcome is what became of one request, for its audit record.
@@ -48,6 +56,15 @@ type Outcome struct {
 	// Canceled is set if the client left, its body could not be read, or the
 	// request's context was cancelled otherwise, before the request was done.
 	Canceled bool
+	// Repeated is set if the request was sent to a second endpoint after it had been
+	// sent to one.
+	Repeated bool
+	// Answered is when the upstream's answer began, zero if it gave none. Stream
+	// says that what it has begun may go on for as long as it likes.
+	Answered time.Time
+	Stream   bool
+	// Failed is set if the upstream gave no answer, or broke it off.
+	Failed bool
 }
 
 // Options are what handlers of one edge have in common. The zero value works.
@@ -63,6 +80,8 @@ type Options struct {
 	// TakeTimeout is how long a client may take for the next piece, of up to 16
 	// KiB, of an answer that is there for it. Zero means for ever.
 	TakeTimeout time.Duration
+	// Answering counts the answers that have begun and not ended. Nil: nothing does.
+	Answering *atomic.Int64
 	// Logger gets one line when an upstream fails. Nil means slog.Default().
 	Logger *slog.Logger
 	// Now and AfterFunc are the clock. Nil means that of package time.
@@ -78,8 +97,10 @@ type Handler struct {
 	scheme    string // as the transport has it
 	vary      string
 	stripper  stripper
-	transport roundTripper
+	transport forwarder
+	checker   *checker // nil if nothing is checked
 	faults    *faults
+	answering *atomic.Int64
 	patience  time.Duration // for the client's body
 	stall     time.Duration // of the client, in taking its answer
 	now       func() time.Time
@@ -99,6 +120,7 @@ func New(upstream Upstream, o Options) (*Handler, error) {
 		stripper:  newStripper(o.CredentialHeaders),
 		patience:  o.BodyTimeout,
 		stall:     o.TakeTimeout,
+		answering: o.Answering,
 		now:       o.Now,
 		afterFunc: o.AfterFunc,
 	}
@@ -114,16 +136,38 @@ func New(upstream Upstream, o Options) (*Handler, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	h.transport = upstream.transport()
-	if len(upstream.Endpoints) > 0 {
-		h.transport = newEndpoints(upstream.Endpoints, upstream.transport, h.now)
+	h.faults = &faults{log: o.Logger, now: h.now, upstream: upstream.name()}
+	checked := upstream.HealthCheck != HealthCheck{}
+	if checked && len(upstream.Endpoints) == 0 {
+		upstream.Endpoints = []string{upstream.address()}
 	}
-	h.faults = &faults{log: o.Logger, now: h.now, upstream: upstream.URL.Scheme + "://" + upstream.URL.Host}
+	if len(upstream.Endpoints) == 0 {
+		h.transport = single{upstream.transport()}
+		return h, nil
+	}
+	e := newEndpoints(upstream, o.Logger, h.now)
+	h.transport = e
+	if checked {
+		h.checker = newChecker(e, upstream)
+	}
 	return h, nil
 }
 
-// Close closes the idle connections to the upstream. Running requests go on.
+// Start begins to check the health of the upstream's endpoints, if that is
+// configured. It is called once, by who puts the handler to use and closes it in
+// the end.
+func (h *Handler) Start() {
+	if h.checker != nil {
+		h.checker.start()
+	}
+}
+
+// Close ends the checks and closes the idle connections to the upstream. Running
+// requests go on.
 func (h *Handler) Close() {
+	if h.checker != nil {
+		h.checker.close()
+	}
 	h.transport.CloseIdleConnections()
 }
 

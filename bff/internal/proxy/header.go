@@ -16,6 +16,7 @@ var (
 	trustedNames = []string{
 		"forwarded", "xrealip", "xclientip", "trueclientip", "xclusterclientip", "cfconnectingip",
 		"remoteuser", "remotegroups", "remoteemail", "remotename", "xremoteuser", "xremotegroup", "xwebauthuser",
+		"xuser", "xuserid", "xusername", "xuseremail", "xusergroups", "xuserrole", "xuserroles", "xuserscopes", // not X-User-Agent of gRPC-Web
 		"xrewriteurl", "clientcert", "clientcertchain", "xclientcert", "sslclientcert", "xgoogiapjwtassertion", "txntoken",
 		"proxy",         // read as the environment's HTTP_PROXY
 		"http2settings", // asks for a tunnel
@@ -116,7 +117,7 @@ func onlyGzip(h http.Header, p protocol) {
 	switch p {
 	case connectStream:
 		name = "Connect-Accept-Encoding"
-	case grpcWeb:
+	case grpcWeb, grpcWebText:
 		name = "Grpc-Accept-Encoding"
 	default:
 		return

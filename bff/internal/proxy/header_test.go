@@ -49,7 +49,7 @@ func TestKeptHeaders(t *testing.T) {
 	h := http.Header{}
 	for _, name := range []string{
 		"Accept", "Accept-Encoding", "Content-Type", "Cookie", "Grpc-Timeout", "Grpc-Encoding", "Connect-Protocol-Version", "Connect-Timeout-Ms",
-		"Traceparent", "Tracestate", "Baggage", "User-Agent", "Origin", "Access-Control-Request-Method", "Idempotency-Key", "X-Principle",
+		"Traceparent", "Tracestate", "Baggage", "User-Agent", "X-User-Agent", "Origin", "Access-Control-Request-Method", "Idempotency-Key", "X-Principle",
 		"X-Api-Version", "App_id", "Grpc-Metadata-Tenant", "Sec-Websocket-Key", "Range", "If-None-Match", "Te", "Upgrade", "Connection",
 	} {
 		h[name] = []string{"kept"}

@@ -93,12 +93,20 @@ func (p *pace) end() {
 
 // BoundAnswer is called before a handler returns: what it has written may still
 // lie here, for a client that does not take it, and counts for no limit any more.
-// On HTTP/2 it is within that long, or the stream is ended. On HTTP/1.1 the
-// deadline would be one of the connection, and of what comes later.
-func BoundAnswer(w http.ResponseWriter, r *http.Request, within time.Duration) {
-	if r.ProtoMajor == 2 && within > 0 {
+// It is within that long, or the stream is ended, of HTTP/1.1 the connection: who
+// sends request after request there and reads none of the answers would keep it,
+// and what serves it, for ever. The next request that is forwarded lifts it.
+func BoundAnswer(w http.ResponseWriter, within time.Duration) {
+	if within > 0 {
 		end := time.Now().Add(within) //nolint:forbidigo // connections live in real time
 		_ = http.NewResponseController(w).SetWriteDeadline(end)
+	}
+}
+
+// unboundAnswer lifts what [BoundAnswer] has set for the request before.
+func (x *exchange) unboundAnswer() {
+	if x.r.ProtoMajor == 1 && x.h.stall > 0 {
+		_ = x.rc.SetWriteDeadline(time.Time{})
 	}
 }
 

@@ -12,7 +12,7 @@ const (
 	plain protocol = iota
 	grpc
 	grpcWeb
-	grpcWebText // base64 all through: answered, never looked into
+	grpcWebText // the same in base64
 	connectUnary
 	connectStream
 	eventStream

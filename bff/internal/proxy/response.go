@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/onbehalf-dev/onbehalf/principal"
@@ -15,6 +16,7 @@ func (x *exchange) modify(res *http.Response) error {
 		return errUpgrade
 	}
 	x.stripOurs(res.Header)
+	x.stripCORS(res.Header)
 	x.stripOurs(res.Trailer)  // the announced names
 	res.Header.Del("Alt-Svc") // would lead clients past the edge
 	for name := range res.Header {
@@ -29,6 +31,7 @@ func (x *exchange) modify(res *http.Response) error {
 		res.Header.Del("Content-Length") // HTTP/1.1 has trailers only after a body without a length
 	}
 	x.h.faults.recovered()
+	x.answerBegins(res)
 
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -44,7 +47,7 @@ func (x *exchange) modify(res *http.Response) error {
 		return nil
 	}
 	x.body = newResponseBody(x, res)
-	res.Body = x.body
+	res.Body = x.body.outward()
 	return nil
 }
 
@@ -65,6 +68,19 @@ func (x *exchange) stripOurs(h http.Header) {
 	for name, values := range h {
 		if principal.IsAlias(name) {
 			x.noteReason(name, values)
+			delete(h, name)
+		}
+	}
+}
+
+// stripCORS removes what the upstream says about pages of other origins: two
+// answers to that are one too many, and the upstream's may be a wider one.
+func (x *exchange) stripCORS(h http.Header) {
+	if !x.call.CORS {
+		return
+	}
+	for name := range h {
+		if hasPrefix(fold(nil, name), "accesscontrol") {
 			delete(h, name)
 		}
 	}
@@ -95,13 +111,27 @@ func (g *gate) WriteHeader(status int) {
 	h := g.Header()
 	if status < http.StatusOK {
 		g.x.stripOurs(h)
+		g.x.stripCORS(h)
 	} else {
 		g.status = status
 		for name, values := range g.preset { // the ReverseProxy clears them with an informational header
 			if _, kept := h[name]; !kept {
 				h[name] = values
+			} else if name == "Vary" {
+				h[name] = union(values, h[name])
 			}
 		}
 	}
 	g.ResponseWriter.WriteHeader(status)
+}
+
+// union returns all values, those that are in both once.
+func union(first, second []string) []string {
+	all := slices.Clone(first)
+	for _, value := range second {
+		if !slices.Contains(all, value) {
+			all = append(all, value)
+		}
+	}
+	return all
 }

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -114,6 +116,7 @@ func TestA13TrailersInTheBody(t *testing.T) {
 	const (
 		connectType = "application/connect+json"
 		webType     = "application/grpc-web+proto"
+		textType    = "application/grpc-web-text+proto"
 		end         = `{"error":{"code":"unauthenticated"},"metadata":{"X_Principal-Bin":["leak"],"kept":["yes"],"x-principal-reason":["time"]}}`
 		endClean    = `{"error":{"code":"unauthenticated"},"metadata":{"kept":["yes"]}}`
 		web         = "grpc-status: 16\r\nx-principal-bin: leak\r\nkept: yes\r\nx-principal-reason:time\r\n"
@@ -121,6 +124,7 @@ func TestA13TrailersInTheBody(t *testing.T) {
 	)
 	hello := frame(0, "hello")
 	broken := frame(2, `{"error":{"code":"unavailable","message":"the service is unavailable, try again later"}}`)
+	brokenWeb := frame(0x80, "grpc-status: 14\r\ngrpc-message: the service is unavailable, try again later\r\n")
 	for _, c := range []struct {
 		name, contentType, coding, body, want, reason string
 	}{
@@ -140,7 +144,14 @@ func TestA13TrailersInTheBody(t *testing.T) {
 		{"gRPC-Web", webType, "", hello + frame(0x80, web), hello + frame(0x80, webClean), "time"},
 		{"gRPC-Web, gzip", webType, "gzip", hello + frame(0x81, zip(web)), hello + frame(0x80, webClean), "time"},
 		{"gRPC-Web, nothing to remove", webType, "", frame(0x80, webClean), frame(0x80, webClean), ""},
-		{"gRPC-Web, truncated end", webType, "", frame(0x80, web)[:9], frame(0x80, "grpc-status: 14\r\ngrpc-message: the service is unavailable, try again later\r\n"), ""},
+		{"gRPC-Web as text", textType, "", text(hello + frame(0x80, web)), hello + frame(0x80, webClean), "time"},
+		{"gRPC-Web as text, in pieces", textType, "", text(hello) + text(frame(0x80, web)), hello + frame(0x80, webClean), "time"},
+		{"gRPC-Web as text, the end in pieces", textType, "", text(frame(0x80, web)[:7]) + text(frame(0x80, web)[7:]), frame(0x80, webClean), "time"},
+		{"gRPC-Web as text, gzip", textType, "gzip", text(hello + frame(0x81, zip(web))), hello + frame(0x80, webClean), "time"},
+		{"gRPC-Web as text, nothing to remove", textType, "", text(frame(0x80, webClean)), frame(0x80, webClean), ""},
+		{"gRPC-Web as text, not base64", textType, "", text(hello) + "!!!!", hello + brokenWeb, ""},
+		{"gRPC-Web as text, cut off", textType, "", text(hello) + "gAA", hello + brokenWeb, ""},
+		{"gRPC-Web, truncated end", webType, "", frame(0x80, web)[:9], brokenWeb, ""},
 	} {
 		for pace, write := range map[string]func(http.ResponseWriter, string){"at once": writeAll, "byte by byte": writeBytes} {
 			t.Run(c.name+" "+pace, func(t *testing.T) {
@@ -157,11 +168,30 @@ func TestA13TrailersInTheBody(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if c.contentType == textType {
+					got = untext(t, got)
+				}
 				equal(t, "body", string(got), c.want)
 				equal(t, "reason", wait(t, e.outcomes, "outcome").Reason, c.reason)
 			})
 		}
 	}
+}
+
+func text(body string) string { return base64.StdEncoding.EncodeToString([]byte(body)) }
+
+// untext decodes text that may be padded before its end.
+func untext(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out []byte
+	for ; len(b) > 0; b = b[4:] {
+		group, err := base64.StdEncoding.DecodeString(string(b[:min(4, len(b))]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, group...)
+	}
+	return out
 }
 
 func writeAll(w http.ResponseWriter, body string) { _, _ = io.WriteString(w, body) }
@@ -300,6 +330,52 @@ func TestWebSocket(t *testing.T) {
 	}
 	if out := wait(t, e.outcomes, "outcome"); !out.Ended || out.Status != http.StatusSwitchingProtocols {
 		t.Errorf("outcome %+v", out)
+	}
+}
+
+// Over a protocol that was switched to, a client that has said all, and closes its
+// half of the connection, still hears the upstream out; also where the upstream has
+// several endpoints.
+func TestHalfClose(t *testing.T) {
+	t.Parallel()
+	for name, endpoints := range map[string]bool{"upstream": false, "endpoints": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, rw, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+				said, _ := io.ReadAll(rw)
+				_, _ = io.WriteString(conn, "heard: "+string(said))
+			}), nil)
+			up := upstreamAt("http", address)
+			if endpoints {
+				up = severalAt("http", address)
+			}
+			up.WebSocket = true
+			e := startEdge(t, up, proxy.Options{})
+			conn := dial(t, e.addr)
+			_, _ = io.WriteString(conn, request("/api/ws", "Connection: Upgrade", "Upgrade: websocket"))
+			r := bufio.NewReader(conn)
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "status", res.StatusCode, http.StatusSwitchingProtocols)
+			_, _ = io.WriteString(conn, "all")
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			heard, err := io.ReadAll(r)
+			equal(t, "answer", string(heard), "heard: all")
+			if err != nil {
+				t.Error(err)
+			}
+			wait(t, e.outcomes, "outcome")
+		})
 	}
 }
 

@@ -202,7 +202,7 @@ func TestA10SiblingTrustHeaders(t *testing.T) {
 		"X_Forwarded_User", "X-Original-URL", "X-Original-URI", "X-Original-Method", "X-Rewrite-URL", "X-Real-IP", "X_Real.IP", "True-Client-IP",
 		"Remote-User", "Remote_User", "X-Remote-User", "X-Remote-Extra-Scopes", "X-Auth-Request-User", "X-Auth-Request-Groups", "X-Auth-Request-Access-Token",
 		"Client-Cert", "Impersonate-User", "X-Envoy-Internal", "X-Request-Id", "X_Request_Id", "Proxy", "HTTP2-Settings", "Txn-Token",
-		"Grpc-Metadata-X-Forwarded-User", "Content_Length", "Transfer_Encoding", "Transfer.Encoding",
+		"X-User-Id", "X_User.Id", "X-User-Roles", "Grpc-Metadata-X-Forwarded-User", "Content_Length", "Transfer_Encoding", "Transfer.Encoding",
 	} {
 		lines = append(lines, name+": canary")
 	}

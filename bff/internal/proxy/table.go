@@ -118,6 +118,9 @@ func (t *Table) Match(r *http.Request) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
+	if !oneHost(r) {
+		return Target{}, ErrTarget
+	}
 	for _, host := range []string{canonicalHost(r.Host), ""} {
 		if e, ok := t.hosts[host].find(path); ok {
 			return e.target(r, path)
@@ -167,6 +170,17 @@ func (e entry) target(r *http.Request, path string) (Target, error) {
 		return Target{}, ErrTarget
 	}
 	return t, nil
+}
+
+// oneHost reports whether r names one host. HTTP/2 has three places for it, of
+// which net/http takes :authority. The others are the header, and a :path that is
+// a URL: there a proxy before the edge may have looked.
+func oneHost(r *http.Request) bool {
+	if r.ProtoMajor > 1 && r.URL.Host != "" {
+		return false
+	}
+	hosts := r.Header["Host"]
+	return len(hosts) == 0 || len(hosts) == 1 && hosts[0] == r.Host
 }
 
 func canonicalHost(host string) string {

@@ -1,9 +1,13 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,5 +117,58 @@ func TestClientReadsSlowly(t *testing.T) {
 	}
 	if out := wait(t, e.outcomes, "outcome"); out.TooSlow || out.Canceled || out.Status != http.StatusOK {
 		t.Errorf("outcome %+v", out)
+	}
+}
+
+// P06: a client of HTTP/1.1 that sends request after request and reads no answer is
+// dropped too, though no answer is so long that its request would wait for it.
+func TestClientPipelinesAndDoesNotRead(t *testing.T) {
+	t.Parallel()
+	const within = 300 * time.Millisecond
+	up := listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("x", 1<<10)) // without a body, it goes out after the handler
+	}), nil)
+	e := startEdge(t, upstreamAt("http", up), proxy.Options{TakeTimeout: within})
+	go func() {
+		for range e.outcomes {
+		}
+	}()
+	t.Cleanup(func() { close(e.outcomes) })
+	conn := dial(t, e.addr)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(4 << 10)
+	}
+	asked := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil {
+			_, err = io.WriteString(conn, "GET /api HTTP/1.1\r\nHost: x\r\n\r\n")
+		}
+		asked <- err
+	}()
+	err := wait(t, asked, "end of the connection")
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		t.Error("the connection is kept")
+	}
+}
+
+// What bounds the end of one answer does not bound the connection.
+func TestAnswersOnOneConnection(t *testing.T) {
+	t.Parallel()
+	const within = 50 * time.Millisecond
+	up := listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<10)) }), nil)
+	e := startEdge(t, upstreamAt("http", up), proxy.Options{TakeTimeout: within})
+	conn := dial(t, e.addr)
+	r := bufio.NewReader(conn)
+	for range 3 {
+		_, _ = io.WriteString(conn, "GET /api HTTP/1.1\r\nHost: x\r\n\r\n")
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(2 * within)
 	}
 }

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -33,8 +35,11 @@ type Upstream struct {
 	// h2c or https.
 	URL *url.URL
 	// Endpoints are the addresses that it is reached at, each a host and a port,
-	// in place of the URL's own. One that cannot be reached is left out for a while.
+	// in place of the URL's own. One that cannot be reached, or fails one request
+	// after the other, is left out for a while.
 	Endpoints []string
+	// HealthCheck says how they are looked after. The zero value is not at all.
+	HealthCheck HealthCheck
 	// RootCAs are the authorities that may vouch for an https upstream. Nil
 	// means those of the system. Verification cannot be switched off.
 	RootCAs *x509.CertPool
@@ -74,6 +79,9 @@ func (u Upstream) check() error {
 	if u.WebSocket && u.URL.Scheme == "h2c" {
 		return fmt.Errorf("proxy: upstream %s cannot have WebSocket, which needs HTTP/1.1", u.URL)
 	}
+	if err := u.HealthCheck.check(u.URL.Scheme); err != nil {
+		return err
+	}
 	if u.AnswerWithin < 0 {
 		return fmt.Errorf("proxy: upstream %s must answer within a negative time", u.URL)
 	}
@@ -106,12 +114,52 @@ func (u Upstream) transport() *http.Transport {
 	case "https":
 		t.Protocols.SetHTTP1(true)
 		t.Protocols.SetHTTP2(true)
-		t.TLSClientConfig = &tls.Config{
-			RootCAs:              u.RootCAs,
-			ServerName:           u.ServerName,
-			GetClientCertificate: u.ClientCertificate,
-			MinVersion:           tls.VersionTLS12,
-		}
+		t.TLSClientConfig = u.tls()
 	}
 	return t
+}
+
+func (u Upstream) tls() *tls.Config {
+	return &tls.Config{
+		RootCAs:              u.RootCAs,
+		ServerName:           cmp.Or(u.ServerName, u.URL.Hostname()),
+		GetClientCertificate: u.ClientCertificate,
+		MinVersion:           tls.VersionTLS12,
+	}
+}
+
+// dialer returns what connects to address and, if u has TLS, shakes hands: who
+// takes connections and closes them can no more be reached than who takes none.
+func (u Upstream) dialer(address string) func(ctx context.Context, network string) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: dialTimeout}
+	if u.URL.Scheme != "https" {
+		return func(ctx context.Context, network string) (net.Conn, error) {
+			return plain.DialContext(ctx, network, address)
+		}
+	}
+	conf := u.tls()
+	conf.NextProtos = []string{"h2", "http/1.1"}
+	return func(ctx context.Context, network string) (net.Conn, error) {
+		raw, err := plain.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		conn := tls.Client(raw, conf)
+		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+		defer cancel()
+		if err := conn.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
+}
+
+// name is how the log calls u.
+func (u Upstream) name() string { return u.URL.Scheme + "://" + u.URL.Host }
+
+// address is where u is reached if it has no endpoints.
+func (u Upstream) address() string {
+	port := cmp.Or(u.URL.Port(), map[string]string{"https": "443"}[u.URL.Scheme], "80")
+	return net.JoinHostPort(u.URL.Hostname(), port)
 }

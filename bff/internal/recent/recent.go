@@ -1,7 +1,10 @@
 // Package recent remembers what was used lately, within a bound.
 package recent
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // Map is a bounded map of two generations: when the young one is full it becomes
 // the old one, and what was old is forgotten. Whoever sends many keys, for which
@@ -46,6 +49,16 @@ func (r *Map[K, V]) Drop(key K) {
 	defer r.mu.Unlock()
 	delete(r.young, key)
 	delete(r.old, key)
+}
+
+// All returns a copy of what is remembered.
+func (r *Map[K, V]) All() map[K]V {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make(map[K]V, len(r.old)+len(r.young))
+	maps.Copy(all, r.old)
+	maps.Copy(all, r.young)
+	return all
 }
 
 func (r *Map[K, V]) add(key K, v V) {

@@ -44,6 +44,24 @@ func ports(t *testing.T, n int) []int {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	c := newNodes(t)
+	for n := range c.nodes {
+		c.start(t, n)
+	}
+	conn, err := nats.Connect(c.url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	if c.js, err = jetstream.New(conn); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newNodes is a cluster whose servers are not started.
+func newNodes(t *testing.T) *cluster {
+	t.Helper()
 	free := ports(t, 6)
 	c := &cluster{children: make([]*child, 3)}
 	var urls, routes []string
@@ -56,15 +74,6 @@ func newCluster(t *testing.T) *cluster {
 		c.nodes = append(c.nodes, node{
 			Name: fmt.Sprint("n", n), Dir: t.TempDir(), Port: free[n], Cluster: free[3+n], Routes: routes,
 		})
-		c.start(t, n)
-	}
-	conn, err := nats.Connect(c.url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	if c.js, err = jetstream.New(conn); err != nil {
-		t.Fatal(err)
 	}
 	return c
 }
@@ -178,6 +187,33 @@ func (w *writers) more(t *testing.T, n int) {
 	t.Helper()
 	n += w.count()
 	eventually(t, 60*time.Second, "writes are acknowledged", func() bool { return w.count() >= n })
+}
+
+// An edge that starts together with the cluster waits for it: for servers that
+// find each other, for a leader, and for the last server that the replicas need.
+func TestClusterStarts(t *testing.T) {
+	t.Parallel()
+	c := newNodes(t)
+	c.start(t, 0)
+	opened := make(chan error, 1)
+	go func() {
+		s, err := store.Open(t.Context(), store.Settings{URL: c.url, Logger: testLogger(t)})
+		if err == nil {
+			_, err = s.Put(t.Context(), "k", []byte("v"))
+			err = errors.Join(err, s.Close())
+		}
+		opened <- err
+	}()
+	c.start(t, 1)
+	select {
+	case err := <-opened:
+		t.Error("with two servers of three: ", err)
+	case <-time.After(2 * time.Second): // they have a leader by then, and no place for three replicas
+	}
+	c.start(t, 2)
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
 }
 
 // The leader is killed again and again while there are writes: what was

@@ -41,6 +41,8 @@ func (s *Store) unavailable(cause error) error {
 		if s.External() {
 			text = "no answer in time: are most of the NATS servers running, and do they reach each other?"
 		}
+	case hasNoPeers(cause):
+		text = "fewer NATS servers are there, or have room, than store.replicas asks for"
 	case neverApplied(cause):
 		text = "the server has no JetStream at the moment"
 		if s.External() {
@@ -59,6 +61,14 @@ func neverApplied(err error) bool {
 	}
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
 		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionReconnecting)
+}
+
+// hasNoPeers tells whether a bucket could not be made as there are too few
+// servers for its replicas.
+func hasNoPeers(err error) bool {
+	const noPeers = 10005
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == noPeers
 }
 
 func isTimeout(err error) bool {

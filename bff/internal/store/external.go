@@ -24,7 +24,7 @@ func (s *Store) openExternal(ctx context.Context) error {
 		return err
 	}
 	s.session = session
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, clusterStart)
 	defer cancel()
 	if s.epoch, err = findBucket(ctx, session.js, newBase(s.now(), 0), s.settings.Replicas); err != nil {
 		session.conn.Close()
@@ -160,9 +160,28 @@ func (s Settings) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// findBucket finds the bucket, or makes it. Of several that make it at the same
-// time one wins, and its base is the base.
+// findBucket finds the bucket, or makes it. While the cluster starts, it tries
+// again until ctx is done: its servers are there before they have found each other
+// and chosen who leads them.
 func findBucket(ctx context.Context, js jetstream.JetStream, base uint64, replicas int) (*epoch, error) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		epoch, err := tryBucket(ctx, js, base, replicas)
+		if err == nil || !isStarting(err) {
+			return epoch, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// tryBucket finds the bucket, or makes it. Of several that make it at the same
+// time one wins, and its base is the base.
+func tryBucket(ctx context.Context, js jetstream.JetStream, base uint64, replicas int) (*epoch, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	for {
 		epoch, _, err := readEpoch(ctx, js)
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -174,3 +193,6 @@ func findBucket(ctx context.Context, js jetstream.JetStream, base uint64, replic
 		}
 	}
 }
+
+// isStarting tells whether a cluster that is not complete can say so.
+func isStarting(err error) bool { return neverApplied(err) || isTimeout(err) || hasNoPeers(err) }

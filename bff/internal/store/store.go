@@ -19,6 +19,8 @@ const (
 	timeout = 5 * time.Second
 	// openTimeout bounds Open, which reads all that an embedded store has.
 	openTimeout = 2 * time.Minute
+	// clusterStart is how long Open waits for servers that start at the same time.
+	clusterStart = 20 * time.Second
 
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 2 * time.Second
