@@ -15,7 +15,7 @@ BENCH    ?= .
 SOAK     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hsm test-plugin peers race lint generate bench soak fuzz tidy clean
+.PHONY: help demo test test-hsm test-plugin peers docs race lint generate bench soak soak-edge fuzz tidy clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -55,6 +55,9 @@ peers: ## Test the edge with nginx, HAProxy, an OpenID provider, grpcurl, buf, g
 	fi; \
 	set -x; go vet ./...; go test -count=1 -timeout 5m ./...
 
+docs: ## Do what the pages of the documentation say, and follow the links of all Markdown files; needs curl
+	@set -ex; cd .tools/docs; export GOWORK=off; go vet ./...; go test -count=1 -v -timeout 5m ./...
+
 race: ## Test every module under the race detector, which needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout 5m $(ALL)
 
@@ -87,6 +90,9 @@ bench: ## Measure the figures that match BENCH, beside those of other libraries
 
 soak: ## Rotate and revoke under load, with 1,000 services; ends by itself
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cd .tools/soak && GOWORK=off go build -o "$$dir/soak" . && "$$dir/soak" $(SOAK)
+
+soak-edge: ## An edge under load for ten minutes, while all around it changes; ends by itself
+	@$(MAKE) --no-print-directory soak SOAK='-edge $(SOAK)'
 
 fuzz: ## Fuzz every target for FUZZTIME
 	@listed=$$(go test -list '^Fuzz' $(ALL)) || { echo "$$listed"; exit 1; }; \

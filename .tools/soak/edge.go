@@ -13,6 +13,7 @@ import (
 	"time"
 
 	bffv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1"
+	"github.com/onbehalf-dev/onbehalf/gen/onbehalf/bff/v1/bffv1connect"
 	principalv1 "github.com/onbehalf-dev/onbehalf/gen/onbehalf/principal/v1"
 	"github.com/onbehalf-dev/onbehalf/principal"
 	"github.com/onbehalf-dev/onbehalf/principal/revocation"
@@ -126,25 +127,30 @@ func edgeMain(dir, mode string) error {
 		return map[string]int64{"At": time.Now().UnixNano()}, err
 	})
 	c.on("rotate", func(r *http.Request) (any, error) {
-		next, err := admin.RotateKey(r.Context(), &bffv1.RotateKeyRequest{})
-		if err != nil {
-			return nil, err
-		}
-		for {
-			keys, err := admin.ListKeys(r.Context(), &bffv1.ListKeysRequest{})
-			if err != nil {
-				return nil, err
-			}
-			for _, k := range keys.GetKeys() {
-				if k.GetRef().GetId() == next.GetKeyId() && k.GetState() == bffv1.KeyState_KEY_STATE_ACTIVE {
-					return struct{}{}, nil
-				}
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+		return struct{}{}, rotate(r.Context(), admin)
 	})
 	c.on("token", func(r *http.Request) (any, error) {
 		return admin.CreateEnrollmentToken(r.Context(), &bffv1.CreateEnrollmentTokenRequest{Service: r.FormValue("service")})
 	})
 	return c.serve(scheme+listeners.Mesh.Addr().String(), "http://"+listeners.Public.Addr().String(), address)
+}
+
+// rotate returns when the next key is in use.
+func rotate(ctx context.Context, admin bffv1connect.AdminServiceClient) error {
+	next, err := admin.RotateKey(ctx, &bffv1.RotateKeyRequest{})
+	if err != nil {
+		return err
+	}
+	for {
+		keys, err := admin.ListKeys(ctx, &bffv1.ListKeysRequest{})
+		if err != nil {
+			return err
+		}
+		for _, k := range keys.GetKeys() {
+			if k.GetRef().GetId() == next.GetKeyId() && k.GetState() == bffv1.KeyState_KEY_STATE_ACTIVE {
+				return nil
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }

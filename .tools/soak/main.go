@@ -1,10 +1,12 @@
 // Command soak runs an edge and up to a thousand services that follow it, each
 // in a process of its own, and prints how rotation and revocation hold against
 // their bounds. With -proxies it compares the edge with a plain reverse proxy
-// instead.
+// instead. With -edge it has an edge under load while its services are replaced
+// and killed, its configuration and keys change, and users are revoked.
 //
 // It ends by itself. A figure that misses its bound is shown as missed; the
-// command fails only if something does not work, or a call failed. Everything is
+// command fails only if something does not work, or a call failed; with -edge
+// also if what the edge holds grows. Everything is
 // on the loopback interface and in a directory that it removes.
 package main
 
@@ -30,9 +32,14 @@ func main() {
 	rounds := flag.Int("rounds", 20, "how many revocations are timed")
 	streams := flag.Int("streams", 200, "how many streams are open when one is timed")
 	beside := flag.Bool("proxies", false, "instead, compare the edge with a plain reverse proxy")
+	under := flag.Bool("edge", false, "instead, have an edge under load while all around it changes")
+	duration := flag.Duration("for", 10*time.Minute, "for how long, with -edge")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *under {
+		exit(runLoaded(ctx, *duration))
+	}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	plan := plan{services: *services, rotations: *rotations, rounds: *rounds, streams: *streams}

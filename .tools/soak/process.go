@@ -25,28 +25,37 @@ type process struct {
 }
 
 func startProcess(ctx context.Context, role string, args ...string) (*process, error) {
+	return startWith(ctx, io.Discard, role, args...)
+}
+
+// startWith has out get what the process writes beside the line with which it is
+// ready.
+func startWith(ctx context.Context, out io.Writer, role string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cmd: exec.CommandContext(ctx, self, append([]string{"child", role}, args...)...)}
 	p.cmd.Stderr = os.Stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := p.cmd.StdoutPipe()
+	// What a terminal sends is for this process alone, which then ends the others.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	written, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := bufio.NewReader(out)
-	if p.line, err = r.ReadString('\n'); err != nil {
-		p.stop()
-		return nil, fmt.Errorf("%s did not start: %w", role, err)
+	r := bufio.NewReader(written)
+	for !strings.HasPrefix(p.line, "http") {
+		if p.line, err = r.ReadString('\n'); err != nil {
+			p.stop()
+			return nil, fmt.Errorf("%s did not start: %w", role, err)
+		}
 	}
 	p.line = strings.TrimSpace(p.line)
 	p.base, _, _ = strings.Cut(p.line, " ")
-	go func() { _, _ = io.Copy(io.Discard, r) }()
+	go func() { _, _ = io.Copy(out, r) }()
 	return p, nil
 }
 
@@ -85,7 +94,11 @@ func (p *process) rss(ctx context.Context) (int64, error) {
 	if err := p.call(ctx, "collect", nil, &struct{}{}); err != nil {
 		return 0, err
 	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	return residentOf(p.cmd.Process.Pid)
+}
+
+func residentOf(pid int) (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -98,6 +111,10 @@ func child(role string, args []string) error {
 	switch {
 	case role == "edge" && len(args) == 2:
 		return edgeMain(args[0], args[1])
+	case role == "loaded" && len(args) == 1:
+		return loadedMain(args[0])
+	case role == "instance" && len(args) == 4:
+		return instanceMain(args[0], args[1], args[2], args[3])
 	case role == "services" && len(args) == 3:
 		return servicesMain(args[0], args[1], args[2])
 	case role == "reverse" && len(args) == 2:

@@ -65,9 +65,12 @@ func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // token returns one that nobody has seen before, of the first issuer.
-func (p *provider) token(alg string) string {
+func (p *provider) token(alg string) string { return p.tokenOf(alg, "alice") }
+
+// tokenOf returns one of a user.
+func (p *provider) tokenOf(alg, user string) string {
 	payload, err := json.Marshal(map[string]any{
-		"iss": p.url + "/0", "sub": "alice", "aud": "shop", "client_id": "web", "scope": "orders:read orders:write",
+		"iss": p.url + "/0", "sub": user, "aud": "shop", "client_id": "web", "scope": "orders:read orders:write",
 		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "jti": rand.Text(),
 	})
 	if err != nil {

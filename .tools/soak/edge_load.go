@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	workers    = 32
+	callWithin = 20 * time.Second
+	tokenLife  = 2 * time.Second // after which users come with another one
+	afterKill  = 500 * time.Millisecond
+)
+
+// load is calls of two users that never end by themselves.
+type load struct {
+	caller *caller
+	users  []*user
+	kills  windows
+	fatal  func(error)
+
+	next          atomic.Uint64
+	done          atomic.Int64
+	asked, failed tally
+	took          histogram
+}
+
+// run makes calls until ctx ends, and returns when the last has been answered.
+func (l *load) run(ctx context.Context) {
+	var work sync.WaitGroup
+	for range workers {
+		work.Go(func() {
+			for ctx.Err() == nil {
+				l.one(ctx)
+			}
+		})
+	}
+	work.Wait()
+}
+
+// one makes the next call: each number is of one call of one user.
+func (l *load) one(ctx context.Context) {
+	number := l.next.Add(1)
+	u, k := l.users[rand.N(len(l.users))], &kinds[rand.N(len(kinds))]
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callWithin)
+	defer cancel()
+	start := time.Now()
+	err := k.do(ctx, l.caller, u, strconv.FormatUint(number, 10))
+	end := time.Now()
+	l.done.Add(1)
+	if err == nil {
+		l.took.add(end.Sub(start))
+		return
+	}
+	var mixed mixedUp
+	switch {
+	case errors.As(err, &mixed):
+		l.fatal(fmt.Errorf("%s: %w", k.name, err))
+	case k.group == killed && l.kills.touch(start, end):
+		l.asked.add(k.name + " | " + cause(err))
+	default:
+		l.failed.add(k.name + " | " + cause(err))
+		l.failed.note("%s took %v until %s: %v", k.name, end.Sub(start).Round(time.Millisecond), end.Format("15:04:05.000"), err)
+	}
+}
+
+// windows are the times in which an instance that was killed may be missed.
+type windows struct {
+	mu  sync.Mutex
+	all []time.Time // each begins one
+}
+
+func (w *windows) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, time.Now())
+}
+
+// touch reports whether a call was under way in one of them.
+func (w *windows) touch(from, to time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, begin := range w.all {
+		if from.Before(begin.Add(afterKill)) && to.After(begin) {
+			return true
+		}
+	}
+	return false
+}
+
+// tally counts by name.
+type tally struct {
+	mu    sync.Mutex
+	all   map[string]int
+	sum   int
+	notes []string // of the first few
+}
+
+func (t *tally) note(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.notes) < 10 {
+		t.notes = append(t.notes, fmt.Sprintf(format, args...))
+	}
+}
+
+func (t *tally) add(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all == nil {
+		t.all = make(map[string]int)
+	}
+	t.all[name]++
+	t.sum++
+}
+
+func (t *tally) total() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sum
+}
+
+// histogram counts durations, to an eighth exactly.
+type histogram struct{ counts [64 * 8]atomic.Int64 }
+
+func (h *histogram) add(d time.Duration) {
+	n := uint64(max(d, 8))
+	power := bits.Len64(n) - 1
+	h.counts[power*8+int(n>>(power-3))&7].Add(1)
+}
+
+// at returns what the share q of all durations is below.
+func (h *histogram) at(q float64) time.Duration {
+	var sum, below int64
+	for i := range h.counts {
+		sum += h.counts[i].Load()
+	}
+	for i := range h.counts {
+		if below += h.counts[i].Load(); sum > 0 && float64(below) >= q*float64(sum) {
+			return time.Duration(uint64(8+i%8+1) << (i/8 - 3))
+		}
+	}
+	return 0
+}
+
+func (h *histogram) count() (n int64) {
+	for i := range h.counts {
+		n += h.counts[i].Load()
+	}
+	return n
+}
