@@ -80,7 +80,7 @@ trust_domain: mesh:prod
 data_dir: /var/lib/onbehalf
 signing_key: key.pem
 link_keys: links.json
-listen: {public: ":8443", mesh: "127.0.0.1:0", admin: "127.0.0.1:0"}
+listen: {public: ":8443", mesh: "127.0.0.1:0", admin: "127.0.0.1:0", metrics: "127.0.0.1:0"}
 tls: {cert: cert.pem, key: /etc/key.pem}
 mesh_tls: {cert: mesh.pem, key: mesh.key, client_ca: ca.pem, trust_domain: prod.example}
 keys: {life: 48h, lead: 1h}
@@ -125,12 +125,14 @@ routes:
     health_check: {kind: grpc, service: shop.orders.v1.Orders, interval: 2s, timeout: 500ms, healthy_after: 2, unhealthy_after: 5}
     idempotent: [Get, List]
     auth: optional
+    observe: true
     mode: linked
     audience: orders
     mint: request
     max_links: 0
 issuers:
-  - issuer: https://login.test
+  - issuer: https://keycloak.auth.svc
+    private_network: true
     audience: [shop]
     kinds: [{kind: human, when: {claim: sub, present: true}}]
 `)
@@ -142,7 +144,7 @@ issuers:
 	want := &bff.Config{
 		Version: 1, Issuer: "https://edge.test", Presenter: "edge", TrustDomain: "mesh:prod",
 		DataDir: "/var/lib/onbehalf", SigningKey: in("key.pem"), LinkKeys: in("links.json"),
-		Listen:  bff.Listen{Public: ":8443", Mesh: "127.0.0.1:0", Admin: "127.0.0.1:0"},
+		Listen:  bff.Listen{Public: ":8443", Mesh: "127.0.0.1:0", Admin: "127.0.0.1:0", Metrics: "127.0.0.1:0"},
 		TLS:     bff.TLS{Cert: in("cert.pem"), Key: "/etc/key.pem"},
 		MeshTLS: bff.MeshTLS{Cert: in("mesh.pem"), Key: in("mesh.key"), ClientCA: in("ca.pem"), TrustDomain: "prod.example"},
 		Keys:    bff.Keys{Life: 48 * time.Hour, Lead: time.Hour},
@@ -172,11 +174,14 @@ issuers:
 					HealthyAfter: 2, UnhealthyAfter: 5,
 				},
 				Idempotent: []string{"Get", "List"},
-				Auth:       bff.AuthOptional, Mode: bff.ModeLinked, Audience: "orders", Mint: bff.MintRequest, MaxLinks: new(int),
+				Auth:       bff.AuthOptional, Observe: true, Mode: bff.ModeLinked, Audience: "orders", Mint: bff.MintRequest, MaxLinks: new(int),
 			},
 		},
 	}
-	got.Issuers = nil
+	if !got.Issuers[0].PrivateNetwork {
+		t.Error("private_network is lost")
+	}
+	got.Issuers = nil // package oidc tests its other keys
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -198,6 +203,10 @@ func TestMistakes(t *testing.T) {
 		}},
 		{"unknown key of an issuer", edit("    audience: [shop]", "    audiences: [shop]"), []string{
 			":5: issuers[0].audiences: unknown key; known here: agents, algorithms, attributes, audience, authorized_parties, client_id_claim, issuer, jwks_uri, kinds, per_tenant, private_network, roles, scopes, service, subject, tenant_claim, typ",
+		}},
+		{"F07 an issuer of the inside", edit("https://login.test", "https://localhost:8443"), []string{
+			`:4: issuers[0].issuer: "https://localhost:8443" cannot be asked: the address is not one that this provider may have: ` +
+				"write private_network: true if it is on a private network or this machine, and meant to be",
 		}},
 		{"twice", small + "version: 1\n", []string{":11: version: stands in line 1 too; remove one"}},
 		{"wrong type", edit("version: 1", "version: one"), []string{":1: version: is a text; write a whole number"}},

@@ -59,6 +59,7 @@ func TestSectionPBodies(t *testing.T) {
 				t.Fatal(err)
 			}
 			go func() {
+				c := http2.NewFramer(conn, nil) // the other one acknowledges settings meanwhile
 				for range 2 * limit >> 10 {
 					if c.WriteData(1, false, []byte(large)) != nil {
 						return

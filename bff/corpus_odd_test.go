@@ -35,7 +35,7 @@ var oddLines = []trial{
 	{name: "HTTP/1.0 without a host", wire: wire{version: "HTTP/1.0", host: "-", fields: []field{{"x-principal-bin", "STOLEN"}}}},
 	{name: "HTTP/1.2", wire: wire{version: "HTTP/1.2"}},
 	{name: "HTTP/3.0", becomes: atServer, wire: wire{version: "HTTP/3.0"}},
-	{name: "no version", becomes: atServer, wire: wire{version: "" + "\t"}},
+	{name: "no version", becomes: atServer, wire: wire{version: "\t"}},
 	{name: "expects more", becomes: atServer, wire: wire{fields: []field{{"Expect", "200-ok"}}}},
 	{name: "expects to go on", wire: wire{method: http.MethodPost, body: "hi", fields: []field{{"Expect", "100-continue"}, {"x-principal-bin", "STOLEN"}}}},
 	{name: "expects to go on, refused", anonymous: true, becomes: "missing", wire: wire{

@@ -12,7 +12,7 @@ import (
 
 const corsFile = `version: 1
 issuer: https://edge.test
-issuers: [{issuer: "https://keycloak.auth.svc", private_network: true, audience: [shop], kinds: [{kind: human, when: {claim: sub, present: true}}]}]
+issuers: [{issuer: "https://login.test", audience: [shop], kinds: [{kind: human, when: {claim: sub, present: true}}]}]
 routes:
   - path_prefix: /
     upstream: http://127.0.0.1:8081
@@ -32,9 +32,6 @@ func TestCORSKeys(t *testing.T) {
 	}
 	if d := cmp.Diff(want, cfg.Routes[0].CORS); d != "" {
 		t.Error(d)
-	}
-	if !cfg.Issuers[0].PrivateNetwork {
-		t.Error("private_network is lost")
 	}
 }
 
@@ -98,17 +95,5 @@ func TestCORSMistakes(t *testing.T) {
 				t.Error(d, err)
 			}
 		})
-	}
-}
-
-// F07: what is wrong with the address of a provider has the line where it stands.
-func TestIssuerOfTheInsideF07(t *testing.T) {
-	t.Parallel()
-	path := writeConfig(t, strings.Replace(corsFile, `"https://keycloak.auth.svc", private_network: true`, `"https://localhost:8443"`, 1)+"{origins: ['https://a.example']}\n")
-	_, err := bff.LoadConfig(path)
-	want := path + `:3: issuers[0].issuer: "https://localhost:8443" cannot be asked: the address is not one that this provider may have: ` +
-		"write private_network: true if it is on a private network or this machine, and meant to be"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
 	}
 }

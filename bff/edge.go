@@ -85,7 +85,7 @@ func (x *request) admit(ctx context.Context) (*route, *mint.Minted) {
 	x.w.Header().Set(principal.RequestIDHeaderName, x.record.RequestID)
 
 	x.client = x.rules.proxies.Client(r)
-	if !x.enterFor(x.client) || !x.enter(x.places, &x.place, "limits.requests") {
+	if !x.enterClient() || !x.enter(x.places, &x.place, "limits.requests") {
 		return nil, nil
 	}
 	target, err := x.rules.table.Match(r)
@@ -136,7 +136,7 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 	if x.state.Age(x.now()) > x.outage {
 		return nil, &refusal{answer: proxy.Unavailable, reason: audit.ReasonStale}
 	}
-	if no := x.limited(x.client); no != nil {
+	if no := x.limited(); no != nil {
 		return nil, no
 	}
 	minted, err := x.rules.minter.Mint(ctx, x.r.Header, route.spec)
@@ -170,11 +170,16 @@ func (x *request) principal(ctx context.Context, route *route) (*mint.Minted, *r
 }
 
 func (x *request) forward(route *route, minted *mint.Minted) {
+	if x.r.Trailer == nil && len(x.r.TransferEncoding) > 0 {
+		// For what was not announced: net/http would make it when the body has ended,
+		// and copies of the request would not have it.
+		x.r.Trailer = make(http.Header)
+	}
 	call := proxy.Call{
 		RequestID: x.record.RequestID, Idempotent: slices.Contains(route.idempotent, x.method), CORS: route.cors != nil,
 	}
 	if minted != nil {
-		x.leaveFor() // it is known who it is for
+		x.leaveClient() // it is known who it is for
 		call.Principal, call.Until = minted.Header, minted.Until
 		x.record.Principal, x.record.CredentialIssuer, x.record.Detail = minted.Principal, minted.Issuer, minted.Unenriched
 		x.minted = minted
@@ -183,7 +188,10 @@ func (x *request) forward(route *route, minted *mint.Minted) {
 		x.r = x.r.WithContext(ctx)
 	}
 	if limit := x.rules.config.Limits.BodyBytes; limit > 0 {
-		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, int64(limit))
+		x.r = x.r.WithContext(x.r.Context()) // net/http goes on with its own
+		// Without x.w, of which it would write the header: it is read in a goroutine of
+		// the transport, and the answer may be on its way.
+		x.r.Body = http.MaxBytesReader(nil, x.r.Body, int64(limit))
 	}
 	x.forwarded = true
 	route.handler.Forward(x.w, x.r, call, &x.outcome)

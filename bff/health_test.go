@@ -1,7 +1,6 @@
 package bff_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,8 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/onbehalf-dev/onbehalf/bff"
 )
 
 // place is an endpoint that is asked whether it is well, and counts that.
@@ -162,25 +159,5 @@ func TestIdempotentMethods(t *testing.T) {
 	}
 	if repeated != 1 {
 		t.Error("records that say so:", repeated)
-	}
-}
-
-// P06: the edge's own answers too must be taken, one after the other.
-func TestAnswersThatNobodyTakes(t *testing.T) {
-	t.Parallel()
-	e := start(t, setup{extra: "limits: {take_timeout: 1s}\n", options: []bff.Option{bff.WithClock(time.Now)}, realTime: true})
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(e.public, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		t.Error("the connection is kept")
 	}
 }

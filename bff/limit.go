@@ -19,10 +19,10 @@ func (x *request) enter(p *places, held **places, limit string) bool {
 	return true
 }
 
-// enterFor takes a place of those that a client without a credential may have, or
-// refuses the request.
-func (x *request) enterFor(client netip.Addr) bool {
-	network := failures.Network(client)
+// enterClient takes a place of those that a client without a credential may have,
+// or refuses the request.
+func (x *request) enterClient() bool {
+	network := failures.Network(x.client)
 	if x.clients.take(network) {
 		x.clientPlace = network
 		return true
@@ -34,13 +34,13 @@ func (x *request) enterFor(client netip.Addr) bool {
 	return false
 }
 
-func (x *request) leaveFor() {
+func (x *request) leaveClient() {
 	x.clients.leave(x.clientPlace)
 	x.clientPlace = netip.Prefix{}
 }
 
 func (x *request) leave() {
-	x.leaveFor()
+	x.leaveClient()
 	x.place.leave()
 	x.routePlace.leave()
 }
@@ -50,10 +50,10 @@ func (x *request) known() bool {
 	return known
 }
 
-// limited returns why the credential is not looked at, if client has sent too
+// limited returns why the credential is not looked at, if the client has sent too
 // many that were not good. Those who share its address and are known go on.
-func (x *request) limited(client netip.Addr) *refusal {
-	if !x.failures.Over(client) {
+func (x *request) limited() *refusal {
+	if !x.failures.Over(x.client) {
 		return nil
 	}
 	if present, known := x.rules.minter.Recall(x.r.Header); !present || known {
@@ -61,6 +61,6 @@ func (x *request) limited(client netip.Addr) *refusal {
 	}
 	return &refusal{
 		answer: proxy.TooManyFailures, reason: audit.ReasonLimited,
-		detail: "limits.failed_credentials for " + failures.Network(client).String(),
+		detail: "limits.failed_credentials for " + failures.Network(x.client).String(),
 	}
 }

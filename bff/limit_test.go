@@ -438,3 +438,23 @@ func TestRefusalsThatNobodyTakes(t *testing.T) {
 		}
 	}
 }
+
+// P06: the edge's own answers too must be taken, one after the other.
+func TestAnswersThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	e := start(t, setup{extra: "limits: {take_timeout: 1s}\n", options: []bff.Option{bff.WithClock(time.Now)}, realTime: true})
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(e.public, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	if isTimeout(err) {
+		t.Error("the connection is kept")
+	}
+}

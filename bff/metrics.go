@@ -23,12 +23,11 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 type measuring struct {
 	metrics  *metrics.Metrics
 	exporter *metrics.Exporter // nil without a listener
-	unwatch  func() error
+	unwatch  func() error      // nil before [Server.watchMetrics]
 }
 
 // openMetrics makes the instruments, before anything is there to count.
 func (s *Server) openMetrics(c *Config, o *options) (err error) {
-	s.unwatch = func() error { return nil }
 	provider := o.meters
 	if c.Listen.Metrics != "" || o.listeners.Metrics != nil {
 		if s.exporter, err = metrics.NewExporter(o.log); err != nil {
@@ -66,9 +65,6 @@ func (s *Server) watchMetrics() (err error) {
 		KeyAge:   s.keyAge,
 		Healthy:  func() bool { return s.state.Age(s.now()) <= s.outage },
 	})
-	if err != nil {
-		s.unwatch = func() error { return nil }
-	}
 	return err
 }
 
@@ -92,11 +88,11 @@ func (s *Server) metricsHandler() http.Handler {
 	return s.exporter.Handler()
 }
 
-func (m *measuring) close() error {
-	if m.unwatch == nil {
-		return nil
+func (m *measuring) close() (err error) {
+	if m.unwatch != nil {
+		err = m.unwatch()
 	}
-	return errors.Join(m.unwatch(), m.exporter.Close())
+	return errors.Join(err, m.exporter.Close())
 }
 
 // count adds a request that has ended to the metrics.

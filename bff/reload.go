@@ -27,7 +27,8 @@ var (
 //
 // The error has a line for each problem, also for each other key that is not as
 // it was and needs a restart. Then nothing has changed. Either way there is an
-// audit record. It waits for issuers as [New] does. It is safe for concurrent use.
+// audit record. It waits for issuers as [New] does; the keys of one that does not
+// answer, and was there before, go on to be good. It is safe for concurrent use.
 func (s *Server) Reload(cfg *Config) error {
 	s.reload.Lock()
 	defer s.reload.Unlock()

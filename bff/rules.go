@@ -28,6 +28,7 @@ type rules struct {
 	ids      *requestid.Source
 	proxies  netaddr.Proxies
 	minter   *mint.Minter
+	tokens   *oidc.Authenticator // nil without issuers
 	opened   []io.Closer
 	users    inflight // requests that are let in or refused by them
 }
@@ -51,7 +52,7 @@ func (s *Server) newRules(c *Config) (_ *rules, err error) {
 	if r.routing, err = c.prepareRoutes(s.options); err != nil {
 		return nil, err
 	}
-	credentials, err := r.authenticator(c, s.options)
+	credentials, err := r.authenticator(c, s.options, s.rules.Load())
 	if err != nil {
 		return nil, errors.Join(err, r.close())
 	}
@@ -77,15 +78,21 @@ func (s *Server) newRules(c *Config) (_ *rules, err error) {
 	return r, nil
 }
 
-func (r *rules) authenticator(c *Config, o *options) (*authn.List, error) {
+// authenticator takes the keys of issuers from the rules before, if there are any.
+func (r *rules) authenticator(c *Config, o *options, before *rules) (*authn.List, error) {
 	var all []authn.Authenticator
 	if len(c.Issuers) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), issuersWithin)
 		defer cancel()
-		tokens, err := oidc.New(ctx, c.Issuers, oidc.WithClock(o.now), oidc.WithLogger(o.log), oidc.WithMeterProvider(o.metrics.Provider()))
+		opts := []oidc.Option{oidc.WithClock(o.now), oidc.WithLogger(o.log), oidc.WithMeterProvider(o.metrics.Provider())}
+		if before != nil {
+			opts = append(opts, oidc.WithKeysOf(before.tokens))
+		}
+		tokens, err := oidc.New(ctx, c.Issuers, opts...)
 		if err != nil {
 			return nil, err
 		}
+		r.tokens = tokens
 		r.opened = append(r.opened, tokens)
 		all = append(all, tokens)
 	}

@@ -28,7 +28,6 @@ audit: {file: audit.jsonl}
 routes:
   - {service: loans.v1.LoanService, upstream: "h2c://%s", audience: loans}
 `
-	observed = ", observe: true}\n" // at the end of the route
 )
 
 // readers takes whatever name a call gives for that of a human who may look at

@@ -72,9 +72,9 @@ func (a attempt) String() string {
 func attempts(t *testing.T, key ed25519.PrivateKey) []attempt {
 	t.Helper()
 	now := time.Now().Unix()
-	foreign := key
-	if _, k, err := ed25519.GenerateKey(nil); err == nil {
-		foreign = k
+	_, foreign, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return []attempt{
 		{user: "owner", method: getLoan},
@@ -128,14 +128,13 @@ func TestObserveThenEnforce(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := attempts(t, key)
-	inForce := strings.TrimSuffix(config, "}\n") + "}\n"
-	watched := strings.TrimSuffix(config, "}\n") + observed
+	watched := strings.Replace(config, "audience: loans", "audience: loans, observe: true", 1)
 	const all = "loans.v1.LoanService"
 
 	observing := trial(t, r, onbehalf, key, watched, all, calls)
 	byMethod := trial(t, r, onbehalf, key, watched, getLoan+" "+repay, calls)
 	atService := trial(t, r, onbehalf, key, watched, "", calls)
-	everywhere := trial(t, r, onbehalf, key, inForce, "", calls)
+	everywhere := trial(t, r, onbehalf, key, config, "", calls)
 
 	for i, a := range calls {
 		if observing.codes[i] != codes.OK || byMethod.codes[i] != codes.OK {

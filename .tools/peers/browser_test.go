@@ -111,6 +111,26 @@ func browse(t *testing.T, chromium string, calls []browserCall) []browserAnswer 
 	return answers
 }
 
+// sight is what a page sees of a call; a status of 0 is nothing.
+type sight struct {
+	what   string
+	status int
+	text   string
+}
+
+func sees(t *testing.T, answers []browserAnswer, wants []sight) {
+	t.Helper()
+	for i, want := range wants {
+		a := answers[i]
+		if text := a.text(); a.Status != want.status || !strings.Contains(text, want.text) || (a.Error == "") != (want.status != 0) {
+			t.Errorf("%s: %q %d %q %v, want %d %q", want.what, a.Error, a.Status, text, a.Headers, want.status, want.text)
+		}
+		if want.status != 0 && !strings.HasPrefix(a.Headers["x-request-id"], "req_") {
+			t.Errorf("%s: no request id in %v", want.what, a.Headers)
+		}
+	}
+}
+
 // A page that comes through the edge calls services with fetch, and can read the
 // answer as well as why it is refused.
 func TestBrowser(t *testing.T) {
@@ -122,27 +142,14 @@ func TestBrowser(t *testing.T) {
 	calls := s.calls(page, "GetBalance", good)
 	calls = append(calls, s.calls(page, "AppendEntry", good)...)
 	calls = append(calls, s.calls(page, "GetBalance", good+"x")...)
-	answers := browse(t, chromium, calls)
-	for i, want := range []struct {
-		what   string
-		status int
-		text   string
-	}{
+	sees(t, browse(t, chromium, calls), []sight{
 		{"Connect", 200, `{"balanceCents":"1000"}`},
 		{"gRPC-Web", 200, "\x08\xe8\x07 grpc-status: 0"},
 		{"Connect, no right", 403, `"code":"permission_denied"`},
 		{"gRPC-Web, no right", 200, "grpc-status: 7"},
 		{"Connect, a bad credential", 401, `{"code":"unauthenticated","message":"a valid credential is required"}`},
 		{"gRPC-Web, a bad credential", 200, "grpc-status: 16 grpc-message: a valid credential is required"},
-	} {
-		a := answers[i]
-		if text := a.text(); a.Error != "" || a.Status != want.status || !strings.Contains(text, want.text) {
-			t.Errorf("%s: %q %d %q %v, want %d %q", want.what, a.Error, a.Status, text, a.Headers, want.status, want.text)
-		}
-		if !strings.HasPrefix(a.Headers["x-request-id"], "req_") {
-			t.Errorf("%s: no request id in %v", want.what, a.Headers)
-		}
-	}
+	})
 	if n := s.reached.Load(); n != 4 {
 		t.Errorf("%d calls reached the service, want 4", n)
 	}
@@ -186,12 +193,7 @@ func TestBrowserOfAListedOrigin(t *testing.T) {
 	calls = append(calls, browserCall{
 		Page: other.URL, URL: calls[0].URL, Method: http.MethodPost, Headers: map[string]string{"content-type": "text/plain"}, Body: []byte("{}"),
 	})
-	answers := browse(t, chromium, calls)
-	for i, want := range []struct {
-		what   string
-		status int
-		text   string
-	}{
+	sees(t, browse(t, chromium, calls), []sight{
 		{"Connect", 200, `{"balanceCents":"1000"}`},
 		{"gRPC-Web", 200, "\x08\xe8\x07 grpc-status: 0"},
 		{"Connect, a bad credential", 401, `{"code":"unauthenticated","message":"a valid credential is required"}`},
@@ -199,15 +201,7 @@ func TestBrowserOfAListedOrigin(t *testing.T) {
 		{"Connect, not listed", 0, ""},
 		{"gRPC-Web, not listed", 0, ""},
 		{"a form, not listed", 0, ""},
-	} {
-		a := answers[i]
-		if text := a.text(); a.Status != want.status || !strings.Contains(text, want.text) || (a.Error == "") != (want.status != 0) {
-			t.Errorf("%s: %q %d %q %v, want %d %q", want.what, a.Error, a.Status, text, a.Headers, want.status, want.text)
-		}
-		if want.status != 0 && !strings.HasPrefix(a.Headers["x-request-id"], "req_") {
-			t.Errorf("%s: no request id in %v", want.what, a.Headers)
-		}
-	}
+	})
 	if n := s.reached.Load(); n != 2 {
 		t.Errorf("%d calls reached the service, want 2", n)
 	}

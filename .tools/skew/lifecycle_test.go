@@ -1,7 +1,6 @@
 package skew_test
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"net/http"
@@ -25,7 +24,7 @@ func revocations(t *testing.T, p *platform, front, orders *service) {
 	t.Helper()
 	token := p.provider.token(t, nil)
 	made := p.ask(front.name, "/who", token)
-	id, session := made.header.Get("Skew-Principal"), made.header.Get("Skew-Session")
+	session := made.header.Get("Skew-Session")
 	toFront := captured(t, p.ask("capture", "/front", token))
 	toOrders := captured(t, p.ask("capture", "/orders", token))
 
@@ -35,7 +34,7 @@ func revocations(t *testing.T, p *platform, front, orders *service) {
 		t.Errorf("another principal of the session: %s", got)
 	}
 	if got := p.ask(front.name, "/call?next=http://"+orders.http+"/who", token); got.String() != allowed {
-		t.Errorf("after its principal %s was revoked, a session has: %s", id, got)
+		t.Errorf("after one of its principals was revoked, a session has: %s", got)
 	}
 
 	web, rpc := p.openStream(front, token), p.watch(front, token)
@@ -89,14 +88,13 @@ func (p *platform) openStream(s *service, token string) <-chan error {
 		p.t.Fatal(err)
 	}
 	begun := make([]byte, len("begun"))
-	body := bufio.NewReader(res.Body)
-	if _, err := io.ReadFull(body, begun); err != nil || string(begun) != "begun" {
+	if _, err := io.ReadFull(res.Body, begun); err != nil || string(begun) != "begun" {
 		p.t.Fatal("a stream does not begin: ", res.Status, err)
 	}
 	ended := make(chan error, 1)
 	go func() {
 		defer res.Body.Close()
-		_, err := io.Copy(io.Discard, body)
+		_, err := io.Copy(io.Discard, res.Body)
 		ended <- err
 	}()
 	return ended

@@ -72,11 +72,9 @@ func runEdge(dir, config string, opts ...bff.Option) (*bff.Config, *bff.Listener
 	if err != nil {
 		return nil, nil, err
 	}
-	var listeners bff.Listeners
-	for _, l := range []*net.Listener{&listeners.Public, &listeners.Mesh, &listeners.Admin} {
-		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, nil, err
-		}
+	listeners, err := newListeners()
+	if err != nil {
+		return nil, nil, err
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	edge, err := bff.New(cfg, append(opts, bff.WithLogger(logger), bff.WithListeners(listeners))...)
@@ -88,6 +86,16 @@ func runEdge(dir, config string, opts ...bff.Option) (*bff.Config, *bff.Listener
 		os.Exit(1)
 	}()
 	return cfg, &listeners, nil
+}
+
+// newListeners are those of an edge, on ports that were free.
+func newListeners() (all bff.Listeners, err error) {
+	for _, l := range []*net.Listener{&all.Public, &all.Mesh, &all.Admin} {
+		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
 // edgeMain is an edge, and what an operator does with it.

@@ -59,6 +59,14 @@ func newCaller(edge string, conns int) (*caller, error) {
 	return c, nil
 }
 
+// client is that of HTTP/2 if second is set, otherwise that of HTTP/1.1.
+func (c *caller) client(second bool) *http.Client {
+	if second {
+		return c.new
+	}
+	return c.old
+}
+
 func (c *caller) close() {
 	c.old.CloseIdleConnections()
 	c.new.CloseIdleConnections()

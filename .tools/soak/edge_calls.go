@@ -9,20 +9,23 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// kind is one way to make a call. It returns mixedUp if the answer is for another
-// user or another call.
+// kind is one way to make a call.
 type kind struct {
 	name, group string
-	do          func(ctx context.Context, c *caller, u *user, number string) error
+	do          callFunc
 }
+
+// callFunc makes one. It returns mixedUp if the answer is for another user or another
+// call.
+type callFunc func(ctx context.Context, c *caller, u *user, number string) error
 
 // kinds are all ways. Those to instances that are killed are fewer, so that most
 // of the load must not fail.
 var kinds = []kind{
-	{"HTTP/1.1 GET", calm, get1},
-	{"HTTP/1.1 POST", calm, post1},
-	{"HTTP/2 GET", calm, get2},
-	{"HTTP/2 POST", calm, post2},
+	{"HTTP/1.1 GET", calm, getPlain(false, calm)},
+	{"HTTP/1.1 POST", calm, postPlain(false, calm)},
+	{"HTTP/2 GET", calm, getPlain(true, calm)},
+	{"HTTP/2 POST", calm, postPlain(true, calm)},
 	{"gRPC", calm, unaryGRPC(calm)},
 	{"gRPC stream", calm, bidiGRPC},
 	{"Connect, HTTP/1.1 to HTTP/1.1", calm, unaryConnect(false, calm+"-old")},
@@ -31,55 +34,41 @@ var kinds = []kind{
 	{"Connect stream", calm, bidiConnect},
 	{"gRPC-Web, HTTP/1.1", calm, unaryConnect(false, calm+"-old", connecthttp.WithGRPCWeb())},
 	{"gRPC-Web, HTTP/2", calm, unaryConnect(true, calm+"-connect", connecthttp.WithGRPCWeb())},
-	{"HTTP/1.1 GET, to killed ones", killed, func(ctx context.Context, c *caller, u *user, number string) error {
-		return getPlain(ctx, c, c.old, killed, u, number)
-	}},
+	{"HTTP/1.1 GET, to killed ones", killed, getPlain(false, killed)},
 	{"gRPC, to killed ones", killed, unaryGRPC(killed)},
 	{"Connect, to killed ones", killed, unaryConnect(true, killed+"-connect")},
 }
 
-func getPlain(ctx context.Context, c *caller, client *http.Client, group string, u *user, number string) error {
-	r, err := c.request(ctx, http.MethodGet, group+"-plain", "/echo/"+u.name+"/"+number, "", u)
-	if err != nil {
-		return err
+func getPlain(second bool, group string) callFunc {
+	return func(ctx context.Context, c *caller, u *user, number string) error {
+		r, err := c.request(ctx, http.MethodGet, group+"-plain", "/echo/"+u.name+"/"+number, "", u)
+		if err != nil {
+			return err
+		}
+		return c.plain(second, r, u, number)
 	}
-	return c.plain(client, r, u, number)
 }
 
-func (c *caller) plain(client *http.Client, r *http.Request, u *user, number string) error {
+func postPlain(second bool, group string) callFunc {
+	return func(ctx context.Context, c *caller, u *user, number string) error {
+		r, err := c.request(ctx, http.MethodPost, group+"-plain", "/echo/"+u.name, number, u)
+		if err != nil {
+			return err
+		}
+		return c.plain(second, r, u, number)
+	}
+}
+
+func (c *caller) plain(second bool, r *http.Request, u *user, number string) error {
 	r.Header.Set(numberHeader, number)
-	got, err := c.text(client, r)
+	got, err := c.text(c.client(second), r)
 	if err != nil {
 		return err
 	}
 	return same(answerTo(u.name, number), got)
 }
 
-func get1(ctx context.Context, c *caller, u *user, number string) error {
-	return getPlain(ctx, c, c.old, calm, u, number)
-}
-
-func get2(ctx context.Context, c *caller, u *user, number string) error {
-	return getPlain(ctx, c, c.new, calm, u, number)
-}
-
-func postPlain(ctx context.Context, c *caller, client *http.Client, u *user, number string) error {
-	r, err := c.request(ctx, http.MethodPost, calm+"-plain", "/echo/"+u.name, number, u)
-	if err != nil {
-		return err
-	}
-	return c.plain(client, r, u, number)
-}
-
-func post1(ctx context.Context, c *caller, u *user, number string) error {
-	return postPlain(ctx, c, c.old, u, number)
-}
-
-func post2(ctx context.Context, c *caller, u *user, number string) error {
-	return postPlain(ctx, c, c.new, u, number)
-}
-
-func unaryGRPC(group string) func(context.Context, *caller, *user, string) error {
+func unaryGRPC(group string) callFunc {
 	return func(ctx context.Context, c *caller, u *user, number string) error {
 		c.made.Add(1)
 		var out wrapperspb.StringValue
@@ -90,15 +79,11 @@ func unaryGRPC(group string) func(context.Context, *caller, *user, string) error
 	}
 }
 
-func unaryConnect(second bool, host string, opts ...connecthttp.Option) func(context.Context, *caller, *user, string) error {
+func unaryConnect(second bool, host string, opts ...connecthttp.Option) callFunc {
 	return func(ctx context.Context, c *caller, u *user, number string) error {
-		client := c.old
-		if second {
-			client = c.new
-		}
 		c.made.Add(1)
 		var out wrapperspb.StringValue
-		if err := c.connect(client, host, opts...).CallUnary(withConnect(ctx, u, number), unarySpec, wrapperspb.String(number), &out); err != nil {
+		if err := c.connect(c.client(second), host, opts...).CallUnary(withConnect(ctx, u, number), unarySpec, wrapperspb.String(number), &out); err != nil {
 			return err
 		}
 		return same(answerTo(u.name, number), out.GetValue())

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,11 +31,9 @@ func loadedMain(dir string) error {
 	if err != nil {
 		return err
 	}
-	var listeners bff.Listeners
-	for _, l := range []*net.Listener{&listeners.Public, &listeners.Mesh, &listeners.Admin} {
-		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return err
-		}
+	listeners, err := newListeners()
+	if err != nil {
+		return err
 	}
 	edge, err := bff.New(cfg, bff.WithLogger(slog.New(slog.NewTextHandler(log, nil))), bff.WithListeners(listeners))
 	if err != nil {

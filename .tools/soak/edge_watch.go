@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -52,15 +48,14 @@ func (w *watch) last() figures {
 
 // trend is how a figure went after the first fifth, which is the warm-up.
 type trend struct {
-	second, last     float64 // means of fifths
-	least, most      float64
-	slope            float64 // by the minute
-	samples, warming int
+	second, last float64 // means of fifths
+	least, most  float64
+	slope        float64 // by the minute
+	warming      int     // samples of the first fifth
 }
 
 func trendOf(all []figures, of func(figures) int64) (t trend) {
-	t.samples, t.warming = len(all), len(all)/5
-	if t.warming == 0 {
+	if t.warming = len(all) / 5; t.warming == 0 {
 		return t
 	}
 	mean := func(part []figures) (sum float64) {
@@ -88,44 +83,3 @@ func trendOf(all []figures, of func(figures) int64) (t trend) {
 	t.slope = both / square
 	return t
 }
-
-// auditor reads the audit records of the edge.
-type auditor struct {
-	into  *io.PipeWriter
-	fatal func(error)
-
-	allowed, refused, omitted atomic.Int64
-}
-
-func newAuditor(users []*user, fatal func(error)) *auditor {
-	from, into := io.Pipe()
-	a := &auditor{into: into, fatal: fatal}
-	go a.read(from, users)
-	return a
-}
-
-// read sees that each request is recorded as that of the user who made it: the
-// paths of plain requests have the name.
-func (a *auditor) read(from io.Reader, users []*user) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := lines.Bytes()
-		if !bytes.Contains(line, []byte(`"request_id":`)) {
-			continue
-		}
-		if !bytes.Contains(line, []byte(`"decision":"allowed"`)) {
-			a.refused.Add(1)
-			continue
-		}
-		a.allowed.Add(1)
-		for _, u := range users {
-			if bytes.Contains(line, []byte(`/`+u.name)) && !bytes.Contains(line, []byte(`"subject":"hm-`+u.name+`"`)) {
-				a.fatal(fmt.Errorf("the record of a request of %s does not name %s", u.name, u.name))
-			}
-		}
-	}
-	_, _ = io.Copy(io.Discard, from) // or the edge would wait
-}
-
-func (a *auditor) records() int64 { return a.allowed.Load() + a.refused.Load() }

@@ -5,9 +5,9 @@
 // and killed, its configuration and keys change, and users are revoked.
 //
 // It ends by itself. A figure that misses its bound is shown as missed; the
-// command fails only if something does not work, or a call failed; with -edge
-// also if what the edge holds grows. Everything is
-// on the loopback interface and in a directory that it removes.
+// command fails only if something does not work, or a call failed; with -edge also
+// if what the edge holds grows. Everything is on the loopback interface and in a
+// directory that it removes.
 package main
 
 import (

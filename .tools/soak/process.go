@@ -67,6 +67,16 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
+// end has the process end by itself, and waits for that.
+func (p *process) end(within time.Duration) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	timer := time.AfterFunc(within, func() { _ = p.cmd.Process.Kill() })
+	defer timer.Stop()
+	return p.cmd.Wait()
+}
+
 func (p *process) call(ctx context.Context, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {

@@ -30,8 +30,8 @@ import (
 	"github.com/onbehalf-dev/onbehalf/principal/trust"
 )
 
-// settings are what the test says to the service, as JSON, on its standard input: a token is
-// seen in the list of processes.
+// settings are what the test says to the service, as JSON, on its standard input: a
+// token is seen in the list of processes.
 type settings struct {
 	Mesh, Name, Token, TrustDomain string
 	// HTTP and GRPC are the addresses to listen on.
@@ -181,7 +181,6 @@ func (*site) who(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	session, _ := p.SessionID()
-	w.Header().Set("Skew-Principal", p.ID().String())
 	w.Header().Set("Skew-Session", session.String())
 	fmt.Fprintf(w, "%s[%s] by %s", p.Kind(), strings.Join(p.Scopes(), " "), strings.Join(p.Path(), ">"))
 }

@@ -55,6 +55,7 @@ func New(ctx context.Context, issuers []Issuer, opts ...Option) (*Authenticator,
 	sources := make([]*keySource, len(issuers))
 	for i := range issuers {
 		sources[i] = newKeySource(&issuers[i], o)
+		o.keysOf.lend(&issuers[i], sources[i])
 	}
 	metrics, err := measure(o.meters, sources)
 	if err != nil {
@@ -80,6 +81,17 @@ func New(ctx context.Context, issuers []Issuer, opts ...Option) (*Authenticator,
 		}
 	}
 	return a, nil
+}
+
+// lend gives to what a has of the issuer's keys, see [WithKeysOf].
+func (a *Authenticator) lend(c *Issuer, to *keySource) {
+	if a == nil {
+		return
+	}
+	v, ok := a.verifiers[c.Issuer]
+	if ok && v.config.JWKSURI == c.JWKSURI && v.config.PrivateNetwork == c.PrivateNetwork {
+		to.fetched.Store(v.keys.fetched.Load())
+	}
 }
 
 // Close ends all background work and waits for it. Tokens are then verified

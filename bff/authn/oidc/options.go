@@ -20,7 +20,8 @@ type options struct {
 	client *http.Client
 	meters metric.MeterProvider
 
-	resolver *net.Resolver // nil: the system's
+	keysOf   *Authenticator // or nil
+	resolver *net.Resolver  // nil: the system's
 }
 
 type optionFunc func(*options)
@@ -50,6 +51,14 @@ func WithLogger(log *slog.Logger) Option {
 // client that has none.
 func WithHTTPClient(client *http.Client) Option {
 	return optionFunc(func(o *options) { o.client = client })
+}
+
+// WithKeysOf has an issuer's keys taken from another authenticator, which may be
+// closed or nil, until they have been fetched: of an issuer that does not answer,
+// they are as good, and for as long, as they were there. They are not taken for an
+// issuer that is to be asked at another place. The default is none.
+func WithKeysOf(other *Authenticator) Option {
+	return optionFunc(func(o *options) { o.keysOf = other })
 }
 
 // WithMeterProvider sets what counts the fetches of keys (onbehalf.jwks.fetches)

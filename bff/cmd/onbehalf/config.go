@@ -51,31 +51,26 @@ func (c *configCheck) Run(stdout io.Writer) error {
 		if werr := writeJSON(stdout, found); werr != nil {
 			return werr
 		}
-		return c.verdict(err, warnings)
-	}
-	if err != nil {
-		return err
-	}
-	for _, w := range warnings {
-		if _, err := fmt.Fprintf(stdout, "warning: %s\n", printable(w.String())); err != nil {
-			return err
+	} else {
+		for _, w := range warnings {
+			if _, werr := fmt.Fprintf(stdout, "warning: %s\n", printable(w.String())); werr != nil {
+				return werr
+			}
 		}
 	}
-	if err := c.verdict(nil, warnings); err != nil {
+	switch {
+	case err != nil:
 		return err
+	case c.Strict && len(warnings) > 0:
+		return errStrict
+	case c.Output == "json":
+		return nil
 	}
 	_, err = fmt.Fprintf(stdout, "%s: ok\n", c.Path)
 	return err
 }
 
-// verdict says whether it is an error what was found.
-func (c *configCheck) verdict(err error, warnings []bff.Warning) error {
-	if err == nil && c.Strict && len(warnings) > 0 {
-		return errStrict
-	}
-	return err
-}
-
+// check returns no warnings with an error.
 func (c *configCheck) check() ([]bff.Warning, error) {
 	cfg, err := bff.LoadConfig(c.Path)
 	if err != nil {

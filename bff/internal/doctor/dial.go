@@ -35,11 +35,7 @@ func (d *doctor) dial(ctx context.Context, by dialFunc, address string) (net.Con
 }
 
 // connects is the handshake of TCP.
-func (d *doctor) connects(ctx context.Context, address string) error {
-	return d.connectsBy(ctx, anywhere, address)
-}
-
-func (d *doctor) connectsBy(ctx context.Context, by dialFunc, address string) error {
+func (d *doctor) connects(ctx context.Context, by dialFunc, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, d.Within)
 	defer cancel()
 	conn, err := d.dial(ctx, by, address)
@@ -52,11 +48,7 @@ func (d *doctor) connectsBy(ctx context.Context, by dialFunc, address string) er
 // shakesHands is the handshake of TLS, with a certificate if client is not nil.
 // Its error is errRefused if the server asks for a certificate and says that this
 // client's, or none, will not do; it is errClosed if it asks, and hangs up.
-func (d *doctor) shakesHands(ctx context.Context, address string, conf *tls.Config, client *tls.Certificate) error {
-	return d.shakesHandsBy(ctx, anywhere, address, conf, client)
-}
-
-func (d *doctor) shakesHandsBy(ctx context.Context, by dialFunc, address string, conf *tls.Config, client *tls.Certificate) error {
+func (d *doctor) shakesHands(ctx context.Context, by dialFunc, address string, conf *tls.Config, client *tls.Certificate) error {
 	ctx, cancel := context.WithTimeout(ctx, d.Within+settle)
 	defer cancel()
 	raw, err := d.dial(ctx, by, address)

@@ -32,7 +32,7 @@ func (d *doctor) store(cfg *bff.Config) check {
 			if u.Port() == "" {
 				address += ":4222"
 			}
-			if err := d.connects(ctx, address); err != nil {
+			if err := d.connects(ctx, anywhere, address); err != nil {
 				silent = append(silent, address+" ("+reason(err)+")")
 			}
 		}
@@ -60,9 +60,9 @@ func (d *doctor) issuer(name string, issuer *oidc.Issuer) check {
 		}
 		dial := netaddr.ReachOf(raw, issuer.PrivateNetwork).Dialer(s.address()).DialContext
 		if s.url.Scheme == "https" {
-			err = d.shakesHandsBy(ctx, dial, s.address(), &tls.Config{ServerName: s.url.Hostname(), MinVersion: tls.VersionTLS12}, nil)
+			err = d.shakesHands(ctx, dial, s.address(), &tls.Config{ServerName: s.url.Hostname(), MinVersion: tls.VersionTLS12}, nil)
 		} else {
-			err = d.connectsBy(ctx, dial, s.address())
+			err = d.connects(ctx, dial, s.address())
 		}
 		switch {
 		case err == nil, errors.Is(err, errRefused), errors.Is(err, errClosed):

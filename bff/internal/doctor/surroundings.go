@@ -13,7 +13,7 @@ import (
 // what is connected to from here, wherever that is.
 func (d *doctor) hasSidecar(ctx context.Context) bool {
 	for _, address := range d.Sidecar {
-		if d.connects(ctx, address) != nil {
+		if d.connects(ctx, anywhere, address) != nil {
 			return false
 		}
 	}
@@ -55,7 +55,7 @@ func (d *doctor) mustNotReach(address string) check {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return one(name, Problem, address+" is not an address: write a host and a port, such as orders.internal:9000")
 		}
-		err := d.connects(ctx, address)
+		err := d.connects(ctx, anywhere, address)
 		dns, unnamed := errors.AsType[*net.DNSError](err)
 		switch {
 		case err == nil && d.sidecar && !loopback(address):

@@ -174,7 +174,7 @@ func (s *service) upstream() proxy.Upstream {
 // lookPlain is for a service that is called without TLS.
 func (d *doctor) lookPlain(ctx context.Context, s *service) (Status, string) {
 	speaks := true // HTTP/1.1 has no handshake
-	err := d.connects(ctx, s.address())
+	err := d.connects(ctx, anywhere, s.address())
 	if err == nil && s.url.Scheme == "h2c" {
 		speaks, err = d.speaksH2C(ctx, s.address())
 	}
@@ -198,7 +198,7 @@ func (d *doctor) lookPlain(ctx context.Context, s *service) (Status, string) {
 // does it take anybody?
 func (d *doctor) lookTLS(ctx context.Context, s *service) (Status, string) {
 	if s.client != nil {
-		switch err := d.shakesHands(ctx, s.address(), s.conf, s.client); {
+		switch err := d.shakesHands(ctx, anywhere, s.address(), s.conf, s.client); {
 		case errors.Is(err, errRefused):
 			return Problem, "refuses the client certificate: have an authority issue it that the service trusts"
 		case errors.Is(err, errClosed):
@@ -207,7 +207,7 @@ func (d *doctor) lookTLS(ctx context.Context, s *service) (Status, string) {
 			return Problem, hindered(err)
 		}
 	}
-	anybody := d.shakesHands(ctx, s.address(), s.conf, nil)
+	anybody := d.shakesHands(ctx, anywhere, s.address(), s.conf, nil)
 	refused, ended := errors.Is(anybody, errRefused), errors.Is(anybody, errClosed)
 	if anybody != nil && !refused && !ended {
 		return Problem, hindered(anybody)

@@ -16,11 +16,11 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Scope is the name of the instrumentation.
-const Scope = "github.com/onbehalf-dev/onbehalf/bff"
+// scope is the name of the instrumentation.
+const scope = "github.com/onbehalf-dev/onbehalf/bff"
 
-// Other stands for what has no name in the configuration.
-const Other = "other"
+// other stands for what has no name in the configuration.
+const other = "other"
 
 // none is the reason of what has none.
 const none = "none"
@@ -64,7 +64,7 @@ type credentialKey struct{ issuer, reason string }
 
 // New returns the instruments of provider, which is not nil.
 func New(provider metric.MeterProvider) (*Metrics, error) {
-	m := &Metrics{provider: provider, meter: provider.Meter(Scope)}
+	m := &Metrics{provider: provider, meter: provider.Meter(scope)}
 	errs := []error{
 		m.requests.open(m.meter, "onbehalf.requests", "{request}", "Requests that were let in or refused.",
 			func(k requestKey) []attribute.KeyValue {

@@ -36,10 +36,10 @@ func (m *Metrics) Request(ctx context.Context, r *Request) {
 	if m == nil {
 		return
 	}
-	route := cmp.Or(r.Route, Other)
+	route := cmp.Or(r.Route, other)
 	m.requests.add(requestKey{route, r.Protocol, r.Decision, cmp.Or(r.Reason, none)})
 	if r.Credential {
-		m.credentials.add(credentialKey{cmp.Or(r.Issuer, Other), cmp.Or(r.CredentialReason, none)})
+		m.credentials.add(credentialKey{cmp.Or(r.Issuer, other), cmp.Or(r.CredentialReason, none)})
 	}
 	if !r.Forwarded {
 		return
@@ -68,7 +68,7 @@ func method(s string) string {
 // status is the class of a status: an upstream may answer with any.
 func status(code int) string {
 	if code < 100 || code > 599 {
-		return Other
+		return other
 	}
 	return [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}[code/100-1]
 }

@@ -11,6 +11,6 @@
 //
 // The package neither authenticates nor decides. It cannot protect a service
 // that is reachable without passing the edge, and it does not look into
-// messages: an upstream that copies a principal into a response body, or into
-// the base64 trailers of application/grpc-web-text, hands it to the caller.
+// messages: an upstream that copies a principal into a response body hands it to
+// the caller.
 package proxy

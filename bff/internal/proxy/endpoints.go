@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -138,6 +139,9 @@ func (one *endpoint) attempt(r *http.Request, body *replay, watched bool) (res *
 	if watched {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { first.Store(true) }})
 	}
+	if r.Header.Get("Upgrade") != "" {
+		ctx = context.WithValue(ctx, onlyHTTP1{}, true)
+	}
 	own := r.WithContext(ctx) // a copy
 	own.Body = body.attempt(r.Body)
 	res, err = one.transport.RoundTrip(own)
@@ -157,7 +161,7 @@ func (e *endpoints) choose(tried map[*endpoint]bool) *endpoint {
 		if tried[one] {
 			continue
 		}
-		if best == nil || one.rank(now) < best.rank(now) || one.rank(now) == best.rank(now) && one.running < best.running {
+		if best == nil || cmp.Or(one.rank(now)-best.rank(now), one.running-best.running) < 0 {
 			best = one
 		}
 	}

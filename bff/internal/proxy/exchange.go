@@ -177,6 +177,9 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func (x *exchange) send(r *http.Request) (res *http.Response, err error) {
+	if !x.call.Idempotent {
+		sendOnce(r)
+	}
 	res, x.repeated, err = x.h.transport.forward(r, x.call.Idempotent)
 	return res, err
 }
@@ -195,6 +198,9 @@ func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	case errors.Is(cause, errClientGone):
 		WriteError(w, x.r, Unavailable) // for a caller that cancelled; a client does not see it
 	case errors.As(readErr, &tooLarge):
+		if x.r.ProtoMajor == 1 {
+			x.answerEarly()
+		}
 		WriteError(w, x.r, TooLarge)
 	case readErr != nil:
 		WriteError(w, x.r, BadRequest)
@@ -213,7 +219,7 @@ func (x *exchange) finish(out *Outcome) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.finished = true
-	if !x.read {
+	if !x.read || x.readErr != nil {
 		BoundRest(x.w, x.r)
 	}
 	if !x.taking.tooSlow { // else it is over already

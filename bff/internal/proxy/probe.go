@@ -32,16 +32,16 @@ func (e unwell) Error() string { return string(e) }
 // probe asks one endpoint. Each check has a connection of its own: one that is
 // kept would not show that no other can be made.
 type probe struct {
-	upstream Upstream
-	connect  func(ctx context.Context, network string) (net.Conn, error)
-	client   *http.Transport
+	upstream  Upstream
+	connect   func(ctx context.Context, network string) (net.Conn, error)
+	transport *http.Transport
 }
 
 func newProbe(u Upstream, address string) *probe {
-	p := &probe{upstream: u, connect: u.dialer(address), client: u.transport()}
+	p := &probe{upstream: u, connect: u.dialer(address), transport: u.transport()}
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) { return p.connect(ctx, network) }
-	p.client.DialContext, p.client.DialTLSContext = dial, dial
-	p.client.DisableKeepAlives = true
+	p.transport.DialContext, p.transport.DialTLSContext = dial, dial
+	p.transport.DisableKeepAlives = true
 	return p
 }
 
@@ -75,7 +75,7 @@ func unhealthyBecause(err error) (cause, check string) {
 func (p *probe) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.upstream.HealthCheck.Timeout)
 	defer cancel()
-	defer p.client.CloseIdleConnections()
+	defer p.transport.CloseIdleConnections()
 	var err error
 	switch p.upstream.HealthCheck.Kind {
 	case HealthHTTP:
@@ -126,7 +126,7 @@ func (p *probe) ask(ctx context.Context, method, target string, body []byte) (*h
 		r.Header.Set("Content-Type", "application/grpc+proto")
 		r.Header.Set("Te", "trailers")
 	}
-	return p.client.RoundTrip(r)
+	return p.transport.RoundTrip(r)
 }
 
 func (p *probe) grpc(ctx context.Context) error {

@@ -36,6 +36,21 @@ type streamResetError struct {
 
 func (streamResetError) Error() string { return "the stream was reset" }
 
+// sendOnce keeps net/http from sending r again by itself because its client has
+// given it a key: only some services know what that means. It knows the names as
+// they are written most; to who gets them they are the same in small letters.
+func sendOnce(r *http.Request) {
+	if r.Body != nil || isSafe(r) {
+		return // of which it repeats nothing, or whatever the header
+	}
+	for _, name := range [...]string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := r.Header[name]; ok {
+			delete(r.Header, name)
+			r.Header[strings.ToLower(name)] = values
+		}
+	}
+}
+
 const refusedStream = 7 // RFC 9113, section 7: not processed
 
 // isUnprocessed reports whether err says that no program has seen the request:

@@ -267,48 +267,46 @@ func TestRepeatsAreBounded(t *testing.T) {
 // The body goes to the second endpoint as it goes on coming.
 func TestRepeatsWhileTheBodyComes(t *testing.T) {
 	t.Parallel()
-	for _, scheme := range []string{"h2c"} {
-		broke := make(chan struct{}, 10)
-		breaking := serveRaw(t, func(conn net.Conn) {
-			readStream(conn, func(f *http2.Framer, _ *http2.MetaHeadersFrame) bool {
-				for {
-					next, err := f.ReadFrame()
-					if _, ok := next.(*http2.DataFrame); ok || err != nil {
-						broke <- struct{}{}
-						return true
-					}
+	broke := make(chan struct{}, 10)
+	breaking := serveRaw(t, func(conn net.Conn) {
+		readStream(conn, func(f *http2.Framer, _ *http2.MetaHeadersFrame) bool {
+			for {
+				next, err := f.ReadFrame()
+				if _, ok := next.(*http2.DataFrame); ok || err != nil {
+					broke <- struct{}{}
+					return true
 				}
-			})
+			}
 		})
-		e := startEdge(t, severalAt(scheme, breaking, listen(t, new(measured), nil)), proxy.Options{})
-		e.call = func(_ http.ResponseWriter, r *http.Request) (*http.Request, proxy.Call) {
-			return r, proxy.Call{Idempotent: true}
+	})
+	e := startEdge(t, severalAt("h2c", breaking, listen(t, new(measured), nil)), proxy.Options{})
+	e.call = func(_ http.ResponseWriter, r *http.Request) (*http.Request, proxy.Call) {
+		return r, proxy.Call{Idempotent: true}
+	}
+	for repeated := false; !repeated; {
+		pr, pw := io.Pipe()
+		req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, "http://"+e.addr+"/api", pr)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for repeated := false; !repeated; {
-			pr, pw := io.Pipe()
-			req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, "http://"+e.addr+"/api", pr)
-			if err != nil {
-				t.Fatal(err)
+		go func() {
+			_, _ = pw.Write([]byte("first,"))
+			select {
+			case <-broke:
+				repeated = true
+			case <-time.After(200 * time.Millisecond): // it went to the other
 			}
-			go func() {
-				_, _ = pw.Write([]byte("first,"))
-				select {
-				case <-broke:
-					repeated = true
-				case <-time.After(200 * time.Millisecond): // it went to the other
-				}
-				_, _ = pw.Write([]byte("second"))
-				_ = pw.Close()
-			}()
-			res, err := clientFor(t, h2c).Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(res.Body)
-			res.Body.Close()
-			equal(t, "status", res.StatusCode, http.StatusOK)
-			equal(t, "body", string(got), "first,second")
-			equal(t, "error", err, nil)
+			_, _ = pw.Write([]byte("second"))
+			_ = pw.Close()
+		}()
+		res, err := clientFor(t, h2c).Do(req)
+		if err != nil {
+			t.Fatal(err)
 		}
+		got, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		equal(t, "status", res.StatusCode, http.StatusOK)
+		equal(t, "body", string(got), "first,second")
+		equal(t, "error", err, nil)
 	}
 }

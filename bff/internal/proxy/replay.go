@@ -116,6 +116,17 @@ func (b *replay) fill(size int) {
 	b.changed.Broadcast()
 }
 
+// note keeps the error of a read that went past what is kept: it is not the doing
+// of the endpoint that got this far.
+func (b *replay) note(err error) {
+	if err == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
 // attemptBody is the body as one transport reads it.
 type attemptBody struct {
 	replay *replay
@@ -126,7 +137,8 @@ type attemptBody struct {
 func (a *attemptBody) Read(p []byte) (int, error) {
 	n, direct, err := a.next(p)
 	if direct {
-		return a.replay.source.Read(p)
+		n, err = a.replay.source.Read(p)
+		a.replay.note(err)
 	}
 	return n, err
 }

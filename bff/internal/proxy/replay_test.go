@@ -66,6 +66,22 @@ func TestUnprocessedGoesElsewhereWhileTheClientWaits(t *testing.T) {
 	}
 }
 
+// echoed sends a body, and returns what comes back.
+func echoed(t *testing.T, client *http.Client, e *edge, body string) (status int, got string, err error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, "http://"+e.addr+"/api", strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	all, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(all), err
+}
+
 // A body that is longer than what is kept arrives whole, however it is cut.
 func TestLongBodies(t *testing.T) {
 	t.Parallel()
@@ -75,18 +91,8 @@ func TestLongBodies(t *testing.T) {
 		for _, size := range []int{1, 511, 512, 513, 16<<10 - 1, 16 << 10, 16<<10 + 1, 300_000} {
 			body := strings.Repeat("0123456789", size/10+1)[:size]
 			for _, set := range []func(*http.Protocols){http1, h2c} {
-				req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, "http://"+e.addr+"/api", strings.NewReader(body))
-				if err != nil {
-					t.Fatal(err)
-				}
-				res, err := clientFor(t, set).Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := io.ReadAll(res.Body)
-				res.Body.Close()
-				if err != nil || string(got) != body {
-					t.Errorf("%s, %d bytes: %d came, %v", scheme, size, len(got), err)
+				if status, got, err := echoed(t, clientFor(t, set), e, body); err != nil || got != body {
+					t.Errorf("%s, %d bytes: %d, %d came, %v", scheme, size, status, len(got), err)
 				}
 			}
 		}
@@ -110,20 +116,8 @@ func TestLeavingUnderLoad(t *testing.T) {
 	for range 16 {
 		work.Go(func() {
 			for range 60 {
-				req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, "http://"+e.addr+"/api", strings.NewReader("body"))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				res, err := client.Do(req)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				got, err := io.ReadAll(res.Body)
-				res.Body.Close()
-				if err != nil || res.StatusCode != http.StatusOK || string(got) != "body" {
-					t.Errorf("%d %q, %v", res.StatusCode, got, err)
+				if status, got, err := echoed(t, client, e, "body"); err != nil || status != http.StatusOK || got != "body" {
+					t.Errorf("%d %q, %v", status, got, err)
 				}
 			}
 		})

@@ -36,7 +36,7 @@ func (x *exchange) modify(res *http.Response) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.answered = true
-	if !x.read && x.r.ProtoMajor == 1 {
+	if (!x.read || x.readErr != nil) && x.r.ProtoMajor == 1 {
 		x.answerEarly()
 	}
 	if x.ended {

@@ -128,6 +128,11 @@ func (u Upstream) tls() *tls.Config {
 	}
 }
 
+// onlyHTTP1 marks the context of a request that asks for an upgrade, which HTTP/2
+// has not. net/http dials for it with its context, and shares that connection with
+// no request of another kind.
+type onlyHTTP1 struct{}
+
 // dialer returns what connects to address and, if u has TLS, shakes hands: who
 // takes connections and closes them can no more be reached than who takes none.
 func (u Upstream) dialer(address string) func(ctx context.Context, network string) (net.Conn, error) {
@@ -139,7 +144,13 @@ func (u Upstream) dialer(address string) func(ctx context.Context, network strin
 	}
 	conf := u.tls()
 	conf.NextProtos = []string{"h2", "http/1.1"}
+	forUpgrades := conf.Clone()
+	forUpgrades.NextProtos = []string{"http/1.1"}
 	return func(ctx context.Context, network string) (net.Conn, error) {
+		conf := conf
+		if ctx.Value(onlyHTTP1{}) != nil {
+			conf = forUpgrades
+		}
 		raw, err := plain.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
@@ -160,6 +171,9 @@ func (u Upstream) name() string { return u.URL.Scheme + "://" + u.URL.Host }
 
 // address is where u is reached if it has no endpoints.
 func (u Upstream) address() string {
-	port := cmp.Or(u.URL.Port(), map[string]string{"https": "443"}[u.URL.Scheme], "80")
-	return net.JoinHostPort(u.URL.Hostname(), port)
+	port := "80"
+	if u.URL.Scheme == "https" {
+		port = "443"
+	}
+	return net.JoinHostPort(u.URL.Hostname(), cmp.Or(u.URL.Port(), port))
 }
