@@ -105,7 +105,7 @@ func listenFor(t testing.TB, h http.Handler, conf *tls.Config, protocols *http.P
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: h, Protocols: protocols, TLSConfig: conf, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	server := &http.Server{Handler: h, Protocols: protocols, TLSConfig: conf.Clone(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if conf != nil {
