@@ -75,7 +75,7 @@ func (s *span) String() string                         { return lines(attribute.
 func lines(set attribute.Set) string {
 	var b strings.Builder
 	for _, kv := range set.ToSlice() {
-		fmt.Fprintf(&b, "%s=%s ", kv.Key, kv.Value.Emit())
+		fmt.Fprintf(&b, "%s=%s ", kv.Key, kv.Value.Emit()) //nolint:staticcheck // what replaces it is not in the oldest version that is supported
 	}
 	return strings.TrimSpace(b.String())
 }
