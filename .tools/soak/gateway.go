@@ -52,7 +52,7 @@ func reverseMain(plain, grpc string) error {
 		t.Protocols.SetHTTP1(u.Scheme == "http")
 		t.Protocols.SetUnencryptedHTTP2(u.Scheme == "h2c")
 		u.Scheme = "http"
-		return &httputil.ReverseProxy{Transport: t, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}, nil
+		return &httputil.ReverseProxy{Transport: t, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}, nil
 	}
 	one, err := proxy(plain)
 	if err != nil {
