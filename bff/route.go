@@ -32,8 +32,9 @@ type Route struct {
 	// or UNAVAILABLE, but never more than half of them for that. A GET, HEAD or
 	// OPTIONS whose connection breaks before anything of an answer came, and what a
 	// server of HTTP/2 says that it has not processed, is sent once more, to another;
-	// a body only if it is at most 16 KiB. No more than a fifth of the requests of
-	// the last 10s are, or three. Default: that of upstream.
+	// a body only if it is at most 16 KiB. Of those that
+	// may have been processed, no more than a fifth of the requests of the last 10s
+	// are, or three. Default: that of upstream.
 	Endpoints []string `yaml:"endpoints"`
 
 	// HealthCheck says how the endpoints are looked after. Routes that say the same

@@ -123,8 +123,9 @@ func (e *endpoints) forward(r *http.Request, idempotent bool) (*http.Response, b
 		if _, unreachable := errors.AsType[dialError](err); unreachable {
 			continue
 		}
-		may := isUnprocessed(err) || idempotent && isCut(err) && !begun
-		if now := e.now(); repeated || !may || expired(r.Header, now.Sub(began)) || !e.budget.repeat(now) {
+		unprocessed := isUnprocessed(err) // costs no service anything, and many are when an endpoint leaves
+		may := unprocessed || idempotent && isCut(err) && !begun
+		if now := e.now(); repeated || !may || expired(r.Header, now.Sub(began)) || !unprocessed && !e.budget.repeat(now) {
 			return nil, repeated, err
 		}
 		repeated = true
