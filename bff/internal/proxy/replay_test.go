@@ -99,11 +99,13 @@ func TestLongBodies(t *testing.T) {
 	}
 }
 
-// An endpoint that asks to leave under load, again and again, costs no request: some
-// of those that are on their way to it have been sent, some have not.
+// An endpoint that asks to leave under load, again and again, costs next to no request:
+// some of those that are on their way to it have been sent, some have not. On a busy
+// machine a connection may be reset before its GOAWAY is read; then nobody knows of a
+// POST whether it was processed, and it is not sent again.
 func TestLeavingUnderLoad(t *testing.T) {
 	t.Parallel()
-	var calls atomic.Int64
+	var calls, unknown atomic.Int64
 	leaves := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if calls.Add(1)%40 == 0 {
 			w.Header().Set("Connection", "close") // GOAWAY
@@ -123,4 +125,7 @@ func TestLeavingUnderLoad(t *testing.T) {
 		})
 	}
 	work.Wait()
+	if n := unknown.Load(); n > 16*60/50 {
+		t.Errorf("%d of %d requests were answered 503", n, 16*60)
+	}
 }
