@@ -11,12 +11,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/bff/internal/netaddr"
 )
 
-var (
-	knownAlgorithms = []string{
-		"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-	}
-	defaultAlgorithms = []string{"RS256", "ES256", "EdDSA"}
-)
+var defaultAlgorithms = []string{"RS256", "ES256", "EdDSA"}
 
 const (
 	typAccessToken = "at+jwt"
@@ -65,9 +60,8 @@ func (v *validator) issuer(c *Issuer) {
 		v.problemf("typ", "%q is unknown; write at+jwt or any", c.Typ)
 	}
 	for i, alg := range c.Algorithms {
-		if !slices.Contains(knownAlgorithms, alg) {
-			v.problemf(fmt.Sprintf("algorithms[%d]", i), "%q is unknown or not allowed; take some of %s",
-				alg, strings.Join(knownAlgorithms, ", "))
+		if methodOf(alg) == nil {
+			v.problemf(fmt.Sprintf("algorithms[%d]", i), "%q is unknown or not allowed; take some of %s", alg, algorithmNames())
 		}
 	}
 	if c.PerTenant && c.TenantClaim == "" {

@@ -129,15 +129,7 @@ func (s *service) address() string {
 	if s.endpoint != "" {
 		return s.endpoint
 	}
-	port := s.url.Port()
-	switch {
-	case port != "":
-	case s.url.Scheme == "https":
-		port = "443"
-	default:
-		port = "80"
-	}
-	return net.JoinHostPort(s.url.Hostname(), port)
+	return proxy.Upstream{URL: s.url}.Address()
 }
 
 func (d *doctor) look(ctx context.Context, s *service) []Finding {

@@ -139,7 +139,7 @@ func New(upstream Upstream, o Options) (*Handler, error) {
 	h.faults = &faults{log: o.Logger, now: h.now, upstream: upstream.name()}
 	checked := upstream.HealthCheck != HealthCheck{}
 	if checked && len(upstream.Endpoints) == 0 {
-		upstream.Endpoints = []string{upstream.address()}
+		upstream.Endpoints = []string{upstream.Address()}
 	}
 	if len(upstream.Endpoints) == 0 {
 		h.transport = single{upstream.transport()}

@@ -101,8 +101,8 @@ func TestLongBodies(t *testing.T) {
 
 // An endpoint that asks to leave under load, again and again, costs next to no request:
 // some of those that are on their way to it have been sent, some have not. On a busy
-// machine a connection may be reset before its GOAWAY is read; then nobody knows of a
-// POST whether it was processed, and it is not sent again.
+// machine net/http may begin again by itself with the body that it has closed; by then
+// an endpoint has a POST without its body, and it is not sent again.
 func TestLeavingUnderLoad(t *testing.T) {
 	t.Parallel()
 	var calls, unknown atomic.Int64

@@ -169,8 +169,8 @@ func (u Upstream) dialer(address string) func(ctx context.Context, network strin
 // name is how the log calls u.
 func (u Upstream) name() string { return u.URL.Scheme + "://" + u.URL.Host }
 
-// address is where u is reached if it has no endpoints.
-func (u Upstream) address() string {
+// Address is where u is reached if it has no endpoints: a host and a port.
+func (u Upstream) Address() string {
 	port := "80"
 	if u.URL.Scheme == "https" {
 		port = "443"
