@@ -153,7 +153,7 @@ func rotation(t *testing.T, p *platform, calls func()) {
 		}
 	}
 	fresh := forger.link(forger.sign("gateway", nil), "orders", nil)
-	p.command("keys", "revoke", first)
+	p.command("keys", "revoke", "--", first)
 	for _, s := range p.services {
 		if s.audience == "orders" {
 			p.refused("a key of the edge", s, before, "401 unknown_key unauthenticated")

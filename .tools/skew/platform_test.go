@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -237,10 +238,15 @@ func (s *process) lives(t *testing.T) {
 	}
 }
 
-// command runs the command line of the edge's own version.
+// command runs the command line of the edge's own version. What may begin with a
+// hyphen, as ids of keys do, comes after "--".
 func (p *platform) command(args ...string) string {
 	p.t.Helper()
-	out, err := output(p.dir, p.cli, append(args, "-c", "onbehalf.yaml")...)
+	flags := slices.Index(args, "--")
+	if flags < 0 {
+		flags = len(args)
+	}
+	out, err := output(p.dir, p.cli, slices.Insert(args, flags, "-c", "onbehalf.yaml")...)
 	if err != nil {
 		p.t.Fatal(err)
 	}

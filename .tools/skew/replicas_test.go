@@ -71,7 +71,7 @@ func TestU01Replicas(t *testing.T) {
 			return keyOf(t, header) != first
 		})
 		both("a principal of the next key", header, "200 human[orders:read orders:write] by bff")
-		p.command("keys", "revoke", keyOf(t, header))
+		p.command("keys", "revoke", "--", keyOf(t, header))
 		both("a principal of a key that was revoked", header, "401 unknown_key unauthenticated")
 	}
 }

@@ -72,7 +72,7 @@ func (c *keysRotate) Run(stdout io.Writer) error {
 type keysRevoke struct {
 	edgeCommand
 
-	ID      string `arg:"" help:"The key's id, as onbehalf keys lists it."`
+	ID      string `arg:"" help:"The key's id, as onbehalf keys lists it; write -- before one that begins with a hyphen."`
 	Service string `help:"Whose link key it is, where several keys have the same id." placeholder:"NAME"`
 	Reason  string `help:"Why, for the record." placeholder:"TEXT"`
 }
