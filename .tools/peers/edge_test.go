@@ -117,11 +117,16 @@ func (e *edge) token(user string) string {
 // verifier returns that of a service which trusts the keys of the edge.
 func (e *edge) verifier(service string) *principal.Verifier {
 	e.t.Helper()
-	res, body := get(e.t, http.DefaultClient, e.mesh+"/.well-known/onbehalf/jwks.json", nil)
-	keys, skipped, err := keyset.Parse([]byte(body))
-	if err != nil || len(skipped) > 0 {
-		e.t.Fatal(res.Status, err, skipped)
-	}
+	var keys []principal.Key
+	eventually(e.t, "the edge has read its key back from the store", func() bool {
+		res, body := get(e.t, http.DefaultClient, e.mesh+"/.well-known/onbehalf/jwks.json", nil)
+		var skipped []error
+		var err error
+		if keys, skipped, err = keyset.Parse([]byte(body)); err != nil || len(skipped) > 0 {
+			e.t.Fatal(res.Status, err, skipped)
+		}
+		return len(keys) > 0
+	})
 	set, err := keyset.NewStatic(keys...)
 	if err != nil {
 		e.t.Fatal(err)
